@@ -1,0 +1,1 @@
+"""The data plane: the long-lived process that holds calls."""

@@ -1,0 +1,1 @@
+"""What both planes agree on: session model and store, agents, tools, providers, security, telemetry."""

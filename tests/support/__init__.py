@@ -1,0 +1,1 @@
+"""What several tests need: servers on their own ports, waiting for state."""
