@@ -60,6 +60,4 @@ def _is_mdns_candidate(line: str) -> bool:
     if not line.startswith("a=candidate:"):
         return False
     fields = line.split()
-    return len(fields) > _CONNECTION_ADDRESS_FIELD and fields[_CONNECTION_ADDRESS_FIELD].lower().endswith(
-        ".local"
-    )
+    return len(fields) > _ADDRESS_FIELD and fields[_ADDRESS_FIELD].lower().endswith(".local")
