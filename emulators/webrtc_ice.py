@@ -18,9 +18,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 LOOPBACK: tuple[str, ...] = ("127.0.0.1",)
 
-_CONNECTION_ADDRESS_FIELD = (
-    4  # candidate:<foundation> <component> <transport> <priority> <address> <port> ...
-)
+# a=candidate:<foundation> <component> <transport> <priority> <address> <port> ...
+_ADDRESS_FIELD = 4
 
 
 def use_host_candidates(addresses: Sequence[str] = LOOPBACK) -> None:
