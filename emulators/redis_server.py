@@ -80,7 +80,9 @@ def start_redis(port: int, directory: Path, *, append_only: bool = False) -> Run
     process.kill()
     process.wait()
     tail = log.read_text().strip().splitlines()[-1:] if log.exists() else []
-    raise RedisUnavailableError(f"Redis did not start on port {port}: {' '.join(tail) or 'no log was written'}")
+    raise RedisUnavailableError(
+        f"Redis did not start on port {port}: {' '.join(tail) or 'no log was written'}"
+    )
 
 
 def _answers(port: int) -> bool:

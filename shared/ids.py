@@ -1,0 +1,40 @@
+"""Identifiers: how ours look, and what we accept of others."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from shared.errors import InvalidRequestError
+
+_SESSION_ID = re.compile(r"ses_[0-9a-z]{26}")
+_CALL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{2,127}")
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_session_id() -> str:
+    """Return a fresh `ses_…`: 26 characters of 5 random bits, unguessable and safe in a URL or a key."""
+    return "ses_" + "".join(secrets.choice(_ALPHABET) for _ in range(26))
+
+
+def parse_session_id(text: str) -> str:
+    """Return `text` if it has the form of a session id; raise InvalidRequestError otherwise."""
+    if not _SESSION_ID.fullmatch(text):
+        raise InvalidRequestError(
+            "invalid_session_id", "A session id looks like ses_ and 26 letters or digits."
+        )
+    return text
+
+
+def parse_call_id(text: str) -> str:
+    """Return `text` if a provider could have issued it as a call id (`rtc_…`); raise otherwise."""
+    if not _CALL_ID.fullmatch(text):
+        raise InvalidRequestError(
+            "invalid_call_id", "A call id is the last path segment of the provider's Location header (rtc_…)."
+        )
+    return text
+
+
+def tool_instance_id(session_id: str, tool_call_id: str) -> str:
+    """Return the orchestration instance id of a durable tool call: the same for every retry of it."""
+    return f"{session_id}.{re.sub(r'[^A-Za-z0-9_.-]', '-', tool_call_id)}"

@@ -1,0 +1,180 @@
+"""The event log of a session: what mattered, in order, and nothing that did not.
+
+Entries are appended by the owning worker under its epoch, or by the control plane for what
+happens outside the conversation. Deltas are never stored. `at_ms` is Unix milliseconds,
+taken by whoever saw the event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class TurnStatus(StrEnum):
+    """How a spoken turn came out."""
+
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"  # the caller spoke over it
+    FAILED = "failed"  # the transcription or the response failed
+
+
+class ToolExecution(StrEnum):
+    """Where a tool runs: in the worker, or as an orchestration."""
+
+    INLINE = "inline"
+    DURABLE = "durable"
+
+
+class ToolStatus(StrEnum):
+    """How a tool call came out. Every call gets exactly one."""
+
+    OK = "ok"
+    ERROR = "error"  # it raised, refused, or returned something that cannot be sent
+    TIMEOUT = "timeout"
+    INVALID = "invalid"  # unknown tool, or arguments that do not fit the schema
+    UNKNOWN = "unknown"  # cut off in mid-run; whether it took effect is not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionCreated:
+    agent: str
+    agent_version: str
+    transport: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateChanged:
+    """The session moved; `reason` is an EndReason when it ended, else empty."""
+
+    state: str
+    reason: str = ""
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """A worker opened the sideband and the provider confirmed the agent's configuration."""
+
+    worker: str
+    epoch: int
+    call_id: str
+    took_ms: float
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserTurn:
+    """What the caller said. The transcript can come after the answer; `spoken_at_ms` orders the turns."""
+
+    item_id: str
+    text: str
+    status: TurnStatus
+    spoken_at_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentTurn:
+    """What the agent said. `first_audio_ms`: end of the caller's speech to the first audio, -1 if unknown."""
+
+    item_id: str
+    response_id: str
+    agent: str
+    text: str
+    status: TurnStatus
+    first_audio_ms: float
+    spoken_at_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCalled:
+    """A function call of the model, recorded before anything runs. `arguments` is the model's JSON text."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+    execution: ToolExecution
+    response_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolFinished:
+    """The one output of a tool call, recorded before it is sent. `output` is JSON text for the model."""
+
+    tool_call_id: str
+    name: str
+    status: ToolStatus
+    output: str
+    duration_ms: float
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseUsage:
+    """The provider's bill for one response (its whole context each time)."""
+
+    response_id: str
+    status: str
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorRecorded:
+    """Something went wrong and the session knows. `source`: provider, tool, worker or control."""
+
+    source: str
+    code: str
+    detail: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandReceived:
+    """An operator's or client's command from the inbox took effect."""
+
+    command: str
+    detail: str = ""
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archived:
+    """The transcript was assembled and the session summarised."""
+
+    turns: int
+    tools: int
+    duration_s: float
+    summary: str
+    at_ms: int
+
+
+LogEntry: TypeAlias = (
+    SessionCreated
+    | StateChanged
+    | Attached
+    | UserTurn
+    | AgentTurn
+    | ToolCalled
+    | ToolFinished
+    | ResponseUsage
+    | ErrorRecorded
+    | CommandReceived
+    | Archived
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedEntry:
+    """An entry with its place in the log. `entry_id` is the stream id; `epoch` is 0 for the control plane."""
+
+    entry_id: str
+    epoch: int
+    entry: LogEntry = field()

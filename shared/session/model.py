@@ -1,0 +1,90 @@
+"""The session record: one conversation, from token or ring to summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SessionState(StrEnum):
+    """Where a session is in its life. The order below is the only direction it moves in."""
+
+    CREATED = "created"  # a token was given out, or a call is being set up; no call id yet
+    CONNECTING = "connecting"  # the call id is known; a worker shall attach
+    ACTIVE = "active"  # a worker holds the sideband
+    ENDED = "ended"  # the call is over; archive and summary are under way
+    ARCHIVED = "archived"  # the transcript is kept until it expires
+
+
+LIVE_STATES = frozenset({SessionState.CREATED, SessionState.CONNECTING, SessionState.ACTIVE})
+
+
+class Transport(StrEnum):
+    """How the caller's audio reaches the model."""
+
+    WEBRTC = "webrtc"
+    SIP = "sip"
+    ACS = "acs"
+    WEBSOCKET = "websocket"
+
+
+class EndReason(StrEnum):
+    """Why a session ended; stable, for programs and reports."""
+
+    CALLER_HUNG_UP = "caller_hung_up"  # the provider no longer knows the call
+    AGENT_ENDED = "agent_ended"
+    OPERATOR_ENDED = "operator_ended"  # the API's end
+    CLIENT_ENDED = "client_ended"  # the caller's own client asked
+    NEVER_CONNECTED = "never_connected"
+    MAX_DURATION = "max_duration"
+    IDLE = "idle"
+    PROVIDER_FAILED = "provider_failed"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Token counts summed over the responses of a session (each response bills its whole context)."""
+
+    responses: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What Redis keeps of one session. Times are Unix milliseconds; 0 means not yet.
+
+    principal: a digest of who started it, never the credential.
+    epoch, owner: the lease's fencing number and the worker that holds it (0 and "" when nobody does).
+    inbox_cursor: the id of the last inbox entry whose effects are recorded.
+    variables: values for the agent's prompt, given at the start by the caller of the API.
+    traceparent: W3C trace context of the request that created the session.
+    """
+
+    session_id: str
+    state: SessionState
+    transport: Transport
+    agent: str
+    agent_version: str
+    principal: str
+    created_at_ms: int
+    call_id: str = ""
+    provider: str = ""
+    epoch: int = 0
+    owner: str = ""
+    inbox_cursor: str = "0-0"
+    connected_at_ms: int = 0
+    ended_at_ms: int = 0
+    end_reason: str = ""
+    max_duration_s: int = 0
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    usage: Usage = field(default_factory=Usage)
+    summary: str = ""
+    traceparent: str = ""
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE_STATES
