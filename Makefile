@@ -1,0 +1,65 @@
+# Everything a newcomer needs: `make run` to see a call, `make test` to check a change.
+# No step is needed before any target; each sets up what it misses.
+
+PYTHON ?=
+WAV    ?=
+AGENT  ?=
+TRACE  ?=
+ARGS   ?=
+export PYTHON WAV AGENT TRACE
+
+BIN := .venv/bin
+
+# How the lock files are compiled: for every supported Python at once, with hashes, and without
+# the address of any package index.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run call test test-fast check format doctor bench lock clean
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12 chooses the interpreter (3.11 to 3.13) for any of them."
+
+setup: ## Make .venv with exactly the locked dependencies
+	@exec sh scripts/setup.sh
+
+run: setup ## Start everything on this machine, place a spoken demonstration call, stay up
+	@exec $(BIN)/python -m emulators run $(ARGS)
+
+call: setup ## Place another call on the running stack (WAV=question.wav, AGENT=name, TRACE=1)
+	@exec $(BIN)/python -m emulators call $(ARGS)
+
+test: setup ## Run every test: unit, integration, end to end
+	@exec sh scripts/test.sh
+
+test-fast: setup ## Run the unit tests
+	@exec $(BIN)/pytest tests/unit -n 2 $(ARGS)
+
+check: setup ## Lint, formatting, types, import rules, agent definitions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m shared.agents check
+
+format: setup ## Mend what the linter can mend, and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+doctor: setup ## Check this machine and say how to mend what is wrong
+	@exec $(BIN)/python -m emulators doctor
+
+bench: setup ## Measure what the README's figures come from
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+lock: setup ## Compile the lock files again from requirements*.in (ARGS=--upgrade)
+	$(COMPILE) --python-version 3.11 $(ARGS) requirements.in -o requirements.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) requirements-worker.in -o requirements-worker.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) --python-version 3.13 $(ARGS) requirements-host313.in -o requirements-host313.txt
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .venv313 .run .pytest_cache .ruff_cache .hypothesis .import_linter_cache
