@@ -1,7 +1,8 @@
 """Find where speech starts and stops in a live stream, as the Realtime API's `server_vad` does.
 
 Names, defaults and what the times mean follow the openai package's types (`ServerVad`,
-`InputAudioBufferSpeechStartedEvent`, `InputAudioBufferSpeechStoppedEvent`). The model is Silero, 32 ms frames.
+`InputAudioBufferSpeechStartedEvent`, `InputAudioBufferSpeechStoppedEvent`). The model is Silero,
+which judges frames of 32 ms.
 """
 
 from __future__ import annotations
