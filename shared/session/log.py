@@ -91,6 +91,14 @@ class AgentTurn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """The caller spoke over audio of a response whose turn is already recorded; the rest went unheard."""
+
+    response_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolCalled:
     """A function call of the model, recorded before anything runs. `arguments` is the model's JSON text."""
 
@@ -162,6 +170,7 @@ LogEntry: TypeAlias = (
     | Attached
     | UserTurn
     | AgentTurn
+    | Interrupted
     | ToolCalled
     | ToolFinished
     | ResponseUsage

@@ -1,0 +1,88 @@
+"""What the conversation wants done.
+
+The shell's promise: the records of a batch (Record, SetState, CountUsage, ConsumeInbox) are
+committed together, under the session's epoch, before any effect of the same batch that is marked
+as waiting for them leaves the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from shared.session.log import LogEntry
+from shared.session.model import SessionState, Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Append this entry to the session's log."""
+
+    entry: LogEntry
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetState:
+    """Move the session; `reason` is an EndReason when it ends."""
+
+    state: SessionState
+    reason: str = ""
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountUsage:
+    """Replace the session's token totals."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumeInbox:
+    """The inbox entry's effects are all in this batch."""
+
+    entry_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """Send a client event to the provider; with `after_commit`, once the batch's records are safe."""
+
+    event: Mapping[str, object]
+    after_commit: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInline:
+    """Run a tool in this process; always after its record."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartDurable:
+    """Start a tool's orchestration; always after its record, and harmless when repeated."""
+
+    tool_call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HangUp:
+    """End the call at the provider; always after the record of the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """The conversation is over: let go of everything."""
+
+    reason: str
+
+
+RecordEffect: TypeAlias = Record | SetState | CountUsage | ConsumeInbox
+OutwardEffect: TypeAlias = Send | RunInline | StartDurable | HangUp | Finish
+Effect: TypeAlias = RecordEffect | OutwardEffect

@@ -1,0 +1,202 @@
+"""One response at a time.
+
+The service refuses a `response.create` while a response is active, and starts responses of its own
+after the caller has spoken. The sequencer holds our requests back until there is room, notices when
+one of the service's responses has already covered what we wanted, and asks again when refused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from realtime_worker.conversation.effects import Send
+from realtime_worker.conversation.wire import response_create
+
+# How long the service may take to start its own response after the caller stopped speaking.
+SERVICE_RESPONSE_GRACE_MS = 2_000
+# How long a response.create may stay without any reaction before it counts as lost.
+REQUEST_LOST_MS = 10_000
+# Waits before asking again for a response that failed, and thereby how often.
+RETRY_DELAYS_MS = (500, 1_000, 2_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """Something to be said word for word. `key` names it to whoever asked for it."""
+
+    key: str
+    text: str
+
+
+@dataclass(kw_only=True)
+class _Request:
+    event_id: str
+    utterance: Utterance | None
+    sent_at_ms: int
+
+
+class ResponseSequencer:
+    """Decides when a `response.create` may go out. Not before `open` was called."""
+
+    def __init__(self, request_prefix: str) -> None:
+        self._prefix = request_prefix
+        self._counter = 0
+        self._open = False
+        self._active = ""
+        self._active_utterance: Utterance | None = None
+        self._request: _Request | None = None
+        self._wants_reply = False
+        self._utterances: deque[Utterance] = deque()
+        self._caller_speaks = False
+        self._service_responds_until_ms = 0
+        self._retry_at_ms = 0
+        self._failures = 0
+        self._unconfirmed_outputs: set[str] = set()
+
+    @property
+    def active_response(self) -> str:
+        """The id of the response under way, or ""."""
+        return self._active
+
+    @property
+    def wants_reply(self) -> bool:
+        """Whether tool outputs wait for the model to speak about them."""
+        return self._wants_reply
+
+    def open(self) -> None:
+        """Requests may go out from now on."""
+        self._open = True
+
+    def lose_connection(self) -> None:
+        """Forget what was under way: whether it happened can't be known. What was wanted stays wanted."""
+        self._open = False
+        if self._request is not None:
+            self._restore(self._request)
+            self._request = None
+        self._active = ""
+        self._active_utterance = None
+        self._caller_speaks = False
+        self._service_responds_until_ms = 0
+        if self._unconfirmed_outputs:
+            self._wants_reply = True
+
+    def want_reply(self) -> None:
+        """The model shall speak about what the conversation now holds."""
+        self._wants_reply = True
+
+    def want_utterance(self, utterance: Utterance) -> None:
+        """The agent shall say this, after what is already wanted."""
+        self._utterances.append(utterance)
+
+    def drop_wishes(self) -> None:
+        """Nothing wanted so far matters any more."""
+        self._utterances.clear()
+        self._wants_reply = False
+
+    def output_sent(self, tool_call_id: str) -> None:
+        """A function call's output is on its way to the service."""
+        self._unconfirmed_outputs.add(tool_call_id)
+
+    def output_confirmed(self, tool_call_id: str) -> None:
+        """The service has the output in the conversation."""
+        self._unconfirmed_outputs.discard(tool_call_id)
+
+    def unconfirmed_outputs(self) -> frozenset[str]:
+        """Outputs that were sent and not yet seen in the conversation."""
+        return frozenset(self._unconfirmed_outputs)
+
+    def caller_started(self) -> None:
+        """The caller speaks: the service will respond when they have finished."""
+        self._caller_speaks = True
+
+    def caller_stopped(self, now_ms: int) -> None:
+        """The caller has finished: give the service time to start its own response."""
+        self._caller_speaks = False
+        self._service_responds_until_ms = now_ms + SERVICE_RESPONSE_GRACE_MS
+
+    def created(self, response_id: str, request_id: str) -> Utterance | None:
+        """A response began: ours when `request_id` is. Returns the utterance that it speaks, if any."""
+        self._active = response_id
+        self._service_responds_until_ms = 0
+        request = self._request
+        if request is not None and request.event_id == request_id:
+            self._request = None
+            self._active_utterance = request.utterance
+        else:
+            self._active_utterance = None
+        # A response covers the tool outputs that were in the conversation when it began.
+        if self._active_utterance is None and not self._unconfirmed_outputs:
+            self._wants_reply = False
+        return self._active_utterance
+
+    def done(self, response_id: str, *, failed: bool, now_ms: int) -> Utterance | None:
+        """A response ended. Returns the utterance that it was, if any."""
+        if self._active not in {"", response_id}:
+            return None
+        self._active = ""
+        utterance, self._active_utterance = self._active_utterance, None
+        if not failed:
+            self._failures = 0
+            return utterance
+        if self._failures < len(RETRY_DELAYS_MS):
+            self._retry_at_ms = now_ms + RETRY_DELAYS_MS[self._failures]
+            self._failures += 1
+            if utterance is None:
+                self._wants_reply = True
+            else:
+                self._utterances.appendleft(utterance)
+        return utterance
+
+    def refused(self, event_id: str, *, busy: bool) -> bool:
+        """The service refused a client event. Returns whether it was our request for a response."""
+        request = self._request
+        if request is None or request.event_id != event_id:
+            return False
+        self._request = None
+        if busy:
+            self._restore(request)
+        return True
+
+    def pump(self, now_ms: int) -> list[Send]:
+        """Return the request that may go out now, if there is one."""
+        request = self._request
+        if request is not None and now_ms - request.sent_at_ms >= REQUEST_LOST_MS:
+            self._request = None
+            self._restore(request)
+        blocked = (
+            not self._open
+            or self._request is not None
+            or self._active
+            or self._caller_speaks
+            or now_ms < max(self._service_responds_until_ms, self._retry_at_ms)
+        )
+        if blocked or not (self._utterances or self._wants_reply):
+            return []
+        utterance = self._utterances.popleft() if self._utterances else None
+        if utterance is None:
+            self._wants_reply = False
+        self._counter += 1
+        event_id = f"{self._prefix}{self._counter}"
+        self._request = _Request(event_id=event_id, utterance=utterance, sent_at_ms=now_ms)
+        instructions = f"Say exactly: {utterance.text}" if utterance else ""
+        return [Send(event=response_create(event_id, instructions=instructions), after_commit=True)]
+
+    def next_deadline_ms(self) -> int | None:
+        """Return when `pump` may have something to do without an event, or None."""
+        deadlines: list[int] = []
+        if self._request is not None:
+            deadlines.append(self._request.sent_at_ms + REQUEST_LOST_MS)
+        elif self._waits_for_time_only():
+            deadlines.append(max(self._service_responds_until_ms, self._retry_at_ms))
+        return min(deadlines) if deadlines else None
+
+    def _waits_for_time_only(self) -> bool:
+        wanted = bool(self._utterances) or self._wants_reply
+        return wanted and self._open and not self._active and not self._caller_speaks
+
+    def _restore(self, request: _Request) -> None:
+        if request.utterance is None:
+            self._wants_reply = True
+        else:
+            self._utterances.appendleft(request.utterance)

@@ -1,0 +1,87 @@
+"""Every function call of the model gets exactly one output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from realtime_worker.conversation.wire import Event, parts, text
+from shared.session.log import ToolCalled, ToolExecution
+
+
+@dataclass(kw_only=True)
+class _Call:
+    name: str
+    execution: ToolExecution
+    response_id: str
+    output: str | None = None
+
+
+class ToolBook:
+    """The function calls of one conversation and how far each has come."""
+
+    def __init__(self, executions: Mapping[str, ToolExecution]) -> None:
+        self._executions = executions
+        self._calls: dict[str, _Call] = {}
+
+    def restore(self, unanswered: Iterable[ToolCalled]) -> None:
+        """Take up calls that an earlier owner recorded and that have no result yet."""
+        for called in unanswered:
+            self._calls[called.tool_call_id] = _Call(
+                name=called.name, execution=called.execution, response_id=called.response_id
+            )
+
+    def knows(self, name: str) -> bool:
+        """Return whether the agent has a tool of this name."""
+        return name in self._executions
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._executions)
+
+    def open_calls(self, event: Event, response_id: str, now_ms: int) -> list[ToolCalled]:
+        """Return the complete function calls of a response (or of one output item) that are new."""
+        items = parts(event, "output") if "output" in event else [event]
+        fresh: list[ToolCalled] = []
+        for item in items:
+            tool_call_id = text(item, "call_id")
+            complete = text(item, "type") == "function_call" and text(item, "status") != "incomplete"
+            if not complete or not tool_call_id or tool_call_id in self._calls:
+                continue
+            name = text(item, "name")
+            execution = self._executions.get(name, ToolExecution.INLINE)
+            self._calls[tool_call_id] = _Call(name=name, execution=execution, response_id=response_id)
+            fresh.append(
+                ToolCalled(
+                    tool_call_id=tool_call_id,
+                    name=name,
+                    arguments=text(item, "arguments") or "{}",
+                    execution=execution,
+                    response_id=response_id,
+                    at_ms=now_ms,
+                )
+            )
+        return fresh
+
+    def settle(self, tool_call_id: str, output: str) -> str | None:
+        """Keep the call's one output; return the tool's name, or None if it has one or is unknown."""
+        call = self._calls.get(tool_call_id)
+        if call is None or call.output is not None:
+            return None
+        call.output = output
+        return call.name
+
+    def output_of(self, tool_call_id: str) -> str | None:
+        """Return the recorded output of a call."""
+        call = self._calls.get(tool_call_id)
+        return call.output if call else None
+
+    def siblings_running(self, tool_call_id: str) -> bool:
+        """Return whether another inline call of the same response still runs: they answer together."""
+        call = self._calls[tool_call_id]
+        return any(
+            other.output is None
+            and other.execution is ToolExecution.INLINE
+            and other.response_id == call.response_id
+            for other in self._calls.values()
+        )

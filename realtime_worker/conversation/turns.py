@@ -1,0 +1,98 @@
+"""Who said what, and how soon: turns out of provider events."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+from realtime_worker.conversation.wire import Event, parts, spoken_text, text
+from shared.session.log import AgentTurn, TurnStatus, UserTurn
+
+T = TypeVar("T")
+
+# How many utterances may be under way at once before the oldest is forgotten: transcripts are late, not lost.
+MAX_OPEN = 64
+
+# Responses end as completed, cancelled, incomplete or failed; all but the first say less than was meant.
+_STATUS = {"completed": TurnStatus.COMPLETED, "failed": TurnStatus.FAILED}
+
+
+class TurnTracker:
+    """Keeps the times that belong to turns, and makes log entries of them."""
+
+    def __init__(self) -> None:
+        self._spoken_at: OrderedDict[str, int] = OrderedDict()  # user item id -> when it began
+        self._audio_at: OrderedDict[str, tuple[int, float]] = OrderedDict()  # response id -> (began, delay)
+        self._recorded: OrderedDict[str, None] = OrderedDict()  # items and responses already in the log
+        self._silent_since_ms: int | None = None
+
+    def caller_started(self, item_id: str, now_ms: int) -> None:
+        """The caller began to speak."""
+        self._silent_since_ms = None
+        _remember(self._spoken_at, item_id, now_ms)
+
+    def caller_stopped(self, now_ms: int) -> None:
+        """The caller finished; the next audio answers this."""
+        self._silent_since_ms = now_ms
+
+    def audio_started(self, response_id: str, now_ms: int) -> None:
+        """The first audio of a response went out. Later calls for the same response change nothing."""
+        if response_id in self._audio_at:
+            return
+        silent_since, self._silent_since_ms = self._silent_since_ms, None
+        delay = float(now_ms - silent_since) if silent_since is not None else -1.0
+        _remember(self._audio_at, response_id, (now_ms, delay))
+
+    def user_turn(self, item_id: str, said: str, status: TurnStatus, now_ms: int) -> UserTurn | None:
+        """Return the turn, or None where this item is in the log already."""
+        if not self._first_time(item_id):
+            return None
+        return UserTurn(
+            item_id=item_id,
+            text=said,
+            status=status,
+            spoken_at_ms=self._spoken_at.pop(item_id, now_ms),
+            at_ms=now_ms,
+        )
+
+    def agent_turns(self, response: Event, agent: str, now_ms: int) -> list[AgentTurn]:
+        """Return what the agent said in a finished response."""
+        response_id = text(response, "id")
+        began, delay = self._audio_at.get(response_id, (now_ms, -1.0))
+        status = _STATUS.get(text(response, "status"), TurnStatus.INTERRUPTED)
+        turns: list[AgentTurn] = []
+        for item in parts(response, "output"):
+            said = spoken_text(item)
+            if text(item, "type") != "message" or not said or not self._first_time(text(item, "id")):
+                continue
+            turns.append(
+                AgentTurn(
+                    item_id=text(item, "id"),
+                    response_id=response_id,
+                    agent=agent,
+                    text=said,
+                    status=status,
+                    first_audio_ms=delay,
+                    spoken_at_ms=began,
+                    at_ms=now_ms,
+                )
+            )
+        if turns and status is TurnStatus.COMPLETED:
+            _remember(self._recorded, f"whole:{response_id}", None)
+        return turns
+
+    def cut_short(self, response_id: str) -> bool:
+        """Return whether audio that was cleared belongs to a turn that the log holds as completed."""
+        return self._recorded.pop(f"whole:{response_id}", False) is None
+
+    def _first_time(self, item_id: str) -> bool:
+        if item_id in self._recorded:
+            return False
+        _remember(self._recorded, item_id, None)
+        return True
+
+
+def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
+    memory[key] = value
+    while len(memory) > MAX_OPEN:
+        memory.popitem(last=False)

@@ -1,0 +1,79 @@
+"""The service's failures as SidetoneErrors, with what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from shared.errors import NotFoundError, SidetoneError, UnavailableError
+
+
+def failure_of(status: int, code: str, retry_after_s: float | None = None) -> SidetoneError:
+    """Return the error for an HTTP `status` that the service answered; `code` is the service's own."""
+    said = f" (the service says {code})" if code else ""
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return SidetoneError(
+            "provider_unauthorized",
+            f"The realtime service refused the server's credential with {status}{said}: check "
+            "AZURE_OPENAI_API_KEY, or that this identity has the role Cognitive Services OpenAI User.",
+            status=HTTPStatus.BAD_GATEWAY,
+        )
+    if status == HTTPStatus.NOT_FOUND and code == "call_id_not_found":
+        return NotFoundError("call_not_found", "The realtime service does not know this call.")
+    if status == HTTPStatus.NOT_FOUND:
+        return SidetoneError(
+            "provider_rejected",
+            f"The realtime service answered 404{said}: check AZURE_OPENAI_ENDPOINT and that REALTIME_MODEL "
+            "names a deployment of that resource.",
+            status=HTTPStatus.BAD_GATEWAY,
+        )
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return UnavailableError(
+            "provider_rate_limited",
+            f"The realtime service is at its limit{said}: try again, or raise the deployment's capacity.",
+            retry_after_s=retry_after_s if retry_after_s is not None else 5.0,
+        )
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UnavailableError(
+            "provider_unavailable",
+            f"The realtime service failed with {status}{said}: try again.",
+            retry_after_s=2.0,
+        )
+    return SidetoneError(
+        "provider_rejected",
+        f"The realtime service refused the request with {status}{said}.",
+        status=HTTPStatus.BAD_GATEWAY,
+    )
+
+
+def unreachable(error: Exception) -> SidetoneError:
+    """Return the error for a connection that failed before the service answered."""
+    return UnavailableError(
+        "provider_unavailable",
+        f"The realtime service could not be reached ({type(error).__name__}): check AZURE_OPENAI_ENDPOINT "
+        "and the network.",
+        retry_after_s=2.0,
+    )
+
+
+@contextmanager
+def provider_failures() -> Generator[None]:
+    """Turn the openai SDK's exceptions into SidetoneErrors."""
+    import openai
+
+    try:
+        yield
+    except openai.APIStatusError as error:
+        raise failure_of(error.status_code, str(error.code or ""), _retry_after(error)) from error
+    except openai.APIConnectionError as error:
+        raise unreachable(error) from error
+
+
+def _retry_after(error: object) -> float | None:
+    response = getattr(error, "response", None)
+    value = response.headers.get("retry-after") if response is not None else None
+    try:
+        return float(value) if value else None
+    except ValueError:
+        return None

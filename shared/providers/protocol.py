@@ -1,0 +1,89 @@
+"""What the product needs of a realtime model's service, whatever its dialect.
+
+Event names are the GA Realtime API's; an adapter for another dialect translates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSecret:
+    """An ephemeral credential for a browser, bound to one session configuration. Unix seconds."""
+
+    value: str = field(repr=False)
+    expires_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatedCall:
+    """A WebRTC call that the service has answered."""
+
+    call_id: str
+    sdp_answer: str
+
+
+class ProviderSocket(Protocol):
+    """A connection that carries a call's events. One reader, any number of senders."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The WebSocket close code once the connection is over, else None."""
+        ...
+
+    async def send(self, event: Mapping[str, object]) -> None:
+        """Send a client event. Raises SidetoneError `provider_disconnected` when the socket is gone."""
+        ...
+
+    def events(self) -> AsyncIterator[dict[str, object]]:
+        """Yield server events until the connection closes, for whatever reason; see `close_code`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; safe to call twice and from any task."""
+        ...
+
+
+class RealtimeProvider(Protocol):
+    """A realtime model's service.
+
+    Every method raises SidetoneError with one of the codes `provider_unauthorized`,
+    `provider_rate_limited`, `provider_unavailable`, `provider_rejected`, `call_not_found`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The dialect's name, as kept in the session record."""
+        ...
+
+    @property
+    def calls_url(self) -> str:
+        """The URL a browser posts its SDP offer to, with a client secret."""
+        ...
+
+    async def create_client_secret(self, session: Mapping[str, object], ttl_s: int) -> ClientSecret:
+        """Mint a credential that can start calls with this session configuration for `ttl_s` seconds."""
+        ...
+
+    async def create_call(self, sdp_offer: str, session: Mapping[str, object]) -> CreatedCall:
+        """Exchange an SDP offer for an answer."""
+        ...
+
+    async def hang_up(self, call_id: str) -> bool:
+        """End a call; return False when the service no longer knows it."""
+        ...
+
+    async def check(self) -> None:
+        """Return if the service accepts our credential now; raise otherwise."""
+        ...
+
+    async def connect_sideband(self, call_id: str) -> ProviderSocket:
+        """Attach to a running call. `call_not_found` is normal for some seconds after its creation."""
+        ...
+
+    async def close(self) -> None:
+        """Give back sockets; safe to call twice."""
+        ...

@@ -1,0 +1,127 @@
+"""The GA Realtime API, on Azure and at OpenAI: REST through the openai SDK, the sideband through aiohttp.
+
+The two differ in base URL and credential only. A browser's call is negotiated with raw SDP and
+an ephemeral secret on both, since Azure does not document the multipart form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from shared.errors import NotFoundError, SidetoneError
+from shared.providers.credentials import Credential
+from shared.providers.failures import provider_failures
+from shared.providers.protocol import ClientSecret, CreatedCall
+from shared.providers.sideband import SidebandSocket, open_sideband
+
+if TYPE_CHECKING:
+    import aiohttp
+    from openai import AsyncOpenAI
+    from openai.types.realtime.client_secret_create_params import Session
+
+# Set-up requests sit in a caller's path: fail in time for the caller to hear about it.
+REST_TIMEOUT_S = 10.0
+REST_RETRIES = 1
+
+
+class RealtimeApi:
+    """A RealtimeProvider for services that speak the GA dialect at `base_url` (…/v1)."""
+
+    def __init__(
+        self, *, name: str, base_url: str, credential: Credential, model: str, ping_s: float = 20.0
+    ) -> None:
+        self.name = name
+        self._base_url = base_url.rstrip("/")
+        self._credential = credential
+        self._model = model
+        self._ping_s = ping_s
+        self._rest: AsyncOpenAI | None = None
+        self._http: aiohttp.ClientSession | None = None
+
+    @property
+    def calls_url(self) -> str:
+        # The filter keeps instructions, tools and function calls off the browser's data channel.
+        return f"{self._base_url}/realtime/calls?webrtcfilter=on"
+
+    async def create_client_secret(self, session: Mapping[str, object], ttl_s: int) -> ClientSecret:
+        client = await self._client()
+        with provider_failures():
+            created = await client.realtime.client_secrets.create(
+                expires_after={"anchor": "created_at", "seconds": ttl_s},
+                session=cast("Session", dict(session)),
+            )
+        return ClientSecret(value=created.value, expires_at=created.expires_at)
+
+    async def create_call(self, sdp_offer: str, session: Mapping[str, object]) -> CreatedCall:
+        secret = await self.create_client_secret(session, ttl_s=60)
+        client = (await self._client()).copy(api_key=secret.value, set_default_headers={})
+        with provider_failures():
+            response = await client.realtime.calls.with_raw_response.create(
+                sdp=sdp_offer, extra_query={"webrtcfilter": "on"}
+            )
+        call_id = response.headers.get("location", "").rstrip("/").rpartition("/")[2]
+        if not call_id:
+            raise SidetoneError(
+                "provider_rejected", "The realtime service answered an SDP offer without naming the call."
+            )
+        return CreatedCall(call_id=call_id, sdp_answer=response.http_response.text)
+
+    async def hang_up(self, call_id: str) -> bool:
+        client = await self._client()
+        try:
+            with provider_failures():
+                await client.realtime.calls.hangup(call_id)
+        except NotFoundError:
+            return False
+        return True
+
+    async def check(self) -> None:
+        """Mint the shortest secret there is: one cheap request proves endpoint, credential and model."""
+        await self.create_client_secret({"type": "realtime", "model": self._model}, ttl_s=10)
+
+    async def connect_sideband(self, call_id: str) -> SidebandSocket:
+        import aiohttp
+
+        if self._http is None:
+            # aiohttp's default connector holds 100 connections and lets the next one wait without a word.
+            self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        url = f"{self._base_url.replace('http', 'ws', 1)}/realtime"
+        return await open_sideband(
+            self._http,
+            f"{url}?call_id={call_id}",
+            headers=await self._credential.headers(),
+            ping_s=self._ping_s,
+        )
+
+    async def close(self) -> None:
+        rest, self._rest = self._rest, None
+        http, self._http = self._http, None
+        if rest is not None:
+            await rest.close()
+        if http is not None:
+            await http.close()
+        await self._credential.close()
+
+    async def _client(self) -> AsyncOpenAI:
+        if self._rest is None:
+            # The SDK takes a second to import: off the event loop, and only in processes that need it.
+            openai = await asyncio.to_thread(_import_openai)
+            from shared.providers.credentials import ApiKey
+
+            key = self._credential
+            self._rest = openai(
+                base_url=self._base_url,
+                api_key=self._credential.bearer,
+                default_headers=await key.headers() if isinstance(key, ApiKey) and key.azure else None,
+                timeout=REST_TIMEOUT_S,
+                max_retries=REST_RETRIES,
+            )
+        return self._rest
+
+
+def _import_openai() -> type[AsyncOpenAI]:
+    from openai import AsyncOpenAI
+
+    return AsyncOpenAI

@@ -1,0 +1,57 @@
+"""The Realtime session object that an agent becomes.
+
+Source: the GA Realtime API's `session` (client_secrets, calls, accept, session.update share it).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.agents.catalog import Agent
+    from shared.session.model import Transport
+
+
+def realtime_session(
+    agent: Agent,
+    *,
+    variables: Mapping[str, str],
+    model: str,
+    transcription_model: str,
+    transport: Transport,
+) -> dict[str, object]:
+    """Return the `session` object for `agent`; raises InvalidRequestError when variables do not fit."""
+    audio_format: dict[str, object] = (
+        {"type": "audio/pcmu"} if transport == "sip" else {"type": "audio/pcm", "rate": 24000}
+    )
+    audio_input: dict[str, object] = {
+        "turn_detection": agent.turn_detection.as_session_field(transport),
+        "transcription": (
+            {"model": transcription_model, "language": agent.language} if transcription_model else None
+        ),
+    }
+    audio_output: dict[str, object] = {"voice": agent.voice}
+    if transport != "webrtc":  # over WebRTC the media leg negotiates Opus by itself
+        audio_input["format"] = audio_format
+        audio_output["format"] = audio_format
+    return {
+        "type": "realtime",
+        "model": model,
+        "instructions": agent.instructions(variables),
+        "output_modalities": ["audio"],
+        "tools": [tool.function_schema() for tool in agent.tools.values()],
+        "tool_choice": "auto",
+        "max_output_tokens": agent.max_output_tokens,
+        "audio": {"input": audio_input, "output": audio_output},
+    }
+
+
+def session_update(session: Mapping[str, object], *, event_id: str) -> dict[str, object]:
+    """Return the client event that makes a running call follow `session`; the model cannot change."""
+    return {
+        "type": "session.update",
+        "event_id": event_id,
+        "session": {name: value for name, value in session.items() if name != "model"},
+    }

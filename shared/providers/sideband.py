@@ -1,0 +1,96 @@
+"""The sideband: a WebSocket to a call whose audio flows elsewhere.
+
+Sources: the Realtime API's server-side controls guide; aiohttp's WebSocket client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+import aiohttp
+import orjson
+
+from shared.errors import NotFoundError, UnavailableError
+from shared.providers.failures import failure_of, unreachable
+
+_log = logging.getLogger("sidetone.providers.sideband")
+
+# The largest frame we accept: a response.done repeats all output items of its response.
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+
+
+class SidebandSocket:
+    """A ProviderSocket over aiohttp."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    @property
+    def close_code(self) -> int | None:
+        return self._socket.close_code
+
+    async def send(self, event: Mapping[str, object]) -> None:
+        try:
+            await self._socket.send_str(orjson.dumps(event).decode())
+        except (ConnectionError, aiohttp.ClientError) as error:
+            raise UnavailableError(
+                "provider_disconnected", "The sideband closed before the event could be sent."
+            ) from error
+
+    async def events(self) -> AsyncIterator[dict[str, object]]:
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                event = _decode(message.data)
+                if event is not None:
+                    yield event
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                return
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+
+async def open_sideband(
+    http: aiohttp.ClientSession,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    ping_s: float,
+    timeout_s: float = 10.0,
+) -> SidebandSocket:
+    """Connect to `url`; pings every `ping_s` keep idle proxies from cutting the connection.
+
+    Raises `call_not_found` on 404 and the other provider errors as they are.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            socket = await http.ws_connect(
+                url,
+                headers=headers,
+                heartbeat=ping_s,
+                compress=0,
+                max_msg_size=MAX_FRAME_BYTES,
+                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),  # pyright: ignore[reportCallIssue]  # attrs class
+            )
+    except aiohttp.WSServerHandshakeError as error:
+        if error.status == 404:
+            raise NotFoundError("call_not_found", "The realtime service does not know this call.") from error
+        raise failure_of(error.status, "") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise unreachable(error) from error
+    return SidebandSocket(socket)
+
+
+def _decode(data: str) -> dict[str, object] | None:
+    """Return the event, or None for a frame that is not one: the call must outlive a bad frame."""
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        _log.warning("provider frame is not JSON", extra={"bytes": len(data)})
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        _log.warning("provider frame is not an event", extra={"bytes": len(data)})
+        return None
+    return event
