@@ -15,11 +15,13 @@ from moonshine_voice.moonshine_api import ModelArch
 from moonshine_voice.transcriber import Transcriber
 
 from emulators.speech.resampling import BYTES_PER_SAMPLE, resample
+from emulators.speech.voice_activity import SpeechStopped, VoiceActivityDetector
 from emulators.speech.weights import MOONSHINE_TINY, verified_files
 
 MODEL_RATE = 16_000
 SHORTEST_SPEECH_MS = 100
 """Less than a syllable: the model would only guess."""
+_PAUSE_BETWEEN_UTTERANCES_MS = 400
 
 _worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech-to-text")
 
@@ -34,9 +36,29 @@ async def transcribe(pcm16: bytes, rate: int) -> str:
     return await asyncio.get_running_loop().run_in_executor(_worker, _transcribe, pcm16, rate)
 
 
+async def transcribe_recording(pcm16: bytes, rate: int) -> str:
+    """Return the words in a longer recording: its utterances are found first and transcribed one by one.
+
+    PCM16 mono at `rate` Hz, a multiple of 1000. Errors as with `transcribe`.
+    """
+    utterances = await asyncio.to_thread(_utterances, pcm16, rate)
+    texts = [await transcribe(utterance, rate) for utterance in utterances]
+    return " ".join(text for text in texts if text)
+
+
 async def warm_up() -> None:
     """Load the model and run it once, so that the first utterance is not slower than others."""
     await transcribe(bytes(MODEL_RATE * BYTES_PER_SAMPLE), MODEL_RATE)
+
+
+def _utterances(pcm16: bytes, rate: int) -> list[bytes]:
+    detector = VoiceActivityDetector(rate=rate, silence_duration_ms=_PAUSE_BETWEEN_UTTERANCES_MS)
+    try:
+        trailing_silence = bytes(2 * _PAUSE_BETWEEN_UTTERANCES_MS * rate // 1000 * BYTES_PER_SAMPLE)
+        events = detector.feed(pcm16 + trailing_silence)
+    finally:
+        detector.close()
+    return [event.audio for event in events if isinstance(event, SpeechStopped)]
 
 
 @cache

@@ -1,0 +1,1 @@
+"""A synthetic caller: speaks real speech over WebRTC to an endpoint shaped like the Realtime API."""
