@@ -16,6 +16,7 @@ from emulators.webrtc_audio import SPEECH_RATE
 _AFTER_LAST_VOICE_S = 0.3  # what the jitter buffer still holds when the service says that it has stopped
 _LONGEST_LINE_S = 120.0
 _TICK_S = 0.05
+_ENDS_OF_OUTPUT = ("output_audio_buffer.stopped", "output_audio_buffer.cleared")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,18 +192,14 @@ class _Conversation:
         quiet_s = now - (self._caller.last_heard_voice_at or 0.0)
         events = self._caller.events_since(line.spoken_until)
         started = [event.at for event in events if event.type == "output_audio_buffer.started"]
-        stopped = [
-            event.at
-            for event in events
-            if event.type in ("output_audio_buffer.stopped", "output_audio_buffer.cleared")
-        ]
         if not started:  # a service that does not tell: go by ear
             spoken = len(self._caller.voice_onsets_since(line.spoken_until))
             return spoken >= line.turn.answers and quiet_s >= max(line.turn.settle_s, _AFTER_LAST_VOICE_S)
-        settled = bool(stopped) and now - stopped[-1] >= line.turn.settle_s
+        # A stop before the first start belongs to the answer that this line interrupted.
+        stopped = [event.at for event in events if event.type in _ENDS_OF_OUTPUT and event.at >= started[0]]
         return (
             len(stopped) >= max(line.turn.answers, len(started))
-            and settled
+            and now - stopped[-1] >= line.turn.settle_s
             and quiet_s >= _AFTER_LAST_VOICE_S
         )
 
