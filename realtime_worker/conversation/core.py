@@ -173,7 +173,7 @@ class Conversation:
             case "conversation.item.input_audio_transcription.failed":
                 return self._heard(event, "", TurnStatus.FAILED, now_ms)
             case "response.created":
-                self._response_created(part(event, "response"))
+                self._response_created(part(event, "response"), now_ms)
             case "output_audio_buffer.started" | "response.output_audio.delta":
                 self._turns.audio_started(text(event, "response_id"), now_ms)
             case "output_audio_buffer.stopped":
@@ -244,7 +244,8 @@ class Conversation:
             )
         return effects
 
-    def _response_created(self, response: Event) -> None:
+    def _response_created(self, response: Event, now_ms: int) -> None:
+        self._turns.response_started(text(response, "id"), now_ms)
         utterance = self._responses.created(text(response, "id"), request_of(response))
         if utterance is not None and utterance.key == _GOODBYE:
             self._goodbye_response = text(response, "id")
@@ -290,6 +291,7 @@ class Conversation:
         entry = ResponseUsage(
             response_id=text(response, "id"),
             status=text(response, "status"),
+            duration_ms=self._turns.response_took(text(response, "id"), now_ms),
             input_tokens=whole(usage, "input_tokens"),
             cached_tokens=whole(part(usage, "input_token_details"), "cached_tokens"),
             output_tokens=whole(usage, "output_tokens"),

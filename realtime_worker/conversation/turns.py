@@ -23,6 +23,7 @@ class TurnTracker:
     def __init__(self) -> None:
         self._spoken_at: OrderedDict[str, int] = OrderedDict()  # user item id -> when it began
         self._audio_at: OrderedDict[str, tuple[int, float]] = OrderedDict()  # response id -> (began, delay)
+        self._response_at: OrderedDict[str, int] = OrderedDict()  # response id -> when it was created
         self._recorded: OrderedDict[str, None] = OrderedDict()  # items and responses already in the log
         self._silent_since_ms: int | None = None
 
@@ -34,6 +35,14 @@ class TurnTracker:
     def caller_stopped(self, now_ms: int) -> None:
         """The caller finished; the next audio answers this."""
         self._silent_since_ms = now_ms
+
+    def response_started(self, response_id: str, now_ms: int) -> None:
+        """The service began a response."""
+        _remember(self._response_at, response_id, now_ms)
+
+    def response_took(self, response_id: str, now_ms: int) -> float:
+        """Return the milliseconds since the response began, 0 where that was not seen."""
+        return float(now_ms - self._response_at.pop(response_id, now_ms))
 
     def audio_started(self, response_id: str, now_ms: int) -> None:
         """The first audio of a response went out. Later calls for the same response change nothing."""

@@ -124,10 +124,11 @@ class ToolFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseUsage:
-    """The provider's bill for one response (its whole context each time)."""
+    """The provider's bill for one response (its whole context each time), and how long that took."""
 
     response_id: str
     status: str
+    duration_ms: float
     input_tokens: int
     cached_tokens: int
     output_tokens: int

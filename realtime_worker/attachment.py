@@ -1,0 +1,68 @@
+"""Attach to a session's call, and again when the connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from shared.errors import SidetoneError
+from shared.providers.protocol import ProviderSocket, RealtimeProvider
+from shared.session.model import Session
+from shared.telemetry.logs import get_logger
+
+# Just after its creation the service may not know the call yet.
+CALL_APPEARS_WITHIN_S = 5.0
+FIRST_DELAY_S = 0.05
+LONGEST_DELAY_S = 2.0
+
+_log = get_logger(__name__)
+
+
+class Attachment:
+    """Opens the sideband of one call, with patience while that can help."""
+
+    def __init__(self, provider: RealtimeProvider, session: Session, timeout_s: float) -> None:
+        self._provider = provider
+        self._call_id = session.call_id
+        self._timeout_s = timeout_s
+        self._was_attached = session.connected_at_ms > 0
+        self._failing_since: float | None = None
+        self._attempts = 0
+
+    @property
+    def was_attached(self) -> bool:
+        """Whether this call has ever confirmed a configuration: then `call_not_found` means it is over."""
+        return self._was_attached
+
+    def confirmed(self) -> None:
+        """The service talks to us: what went wrong before no longer counts."""
+        self._was_attached = True
+        self._failing_since = None
+        self._attempts = 0
+
+    async def open(self) -> ProviderSocket:
+        """Return an open sideband.
+
+        Raises the provider's SidetoneError when waiting can't help, or has not helped for the timeout.
+        An open that was never confirmed counts as a failure too, so a flapping service is not hammered.
+        """
+        clock = asyncio.get_running_loop().time
+        if self._failing_since is None:
+            self._failing_since = clock()
+        while True:
+            if self._attempts:
+                delay = min(FIRST_DELAY_S * 2 ** (self._attempts - 1), LONGEST_DELAY_S)
+                await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, not a secret
+            self._attempts += 1
+            try:
+                return await self._provider.connect_sideband(self._call_id)
+            except SidetoneError as error:
+                waited = clock() - self._failing_since
+                if not self._worth_waiting(error, waited):
+                    raise
+                _log.info("sideband not open yet", extra={"code": error.code, "attempt": self._attempts})
+
+    def _worth_waiting(self, error: SidetoneError, waited_s: float) -> bool:
+        if error.code == "call_not_found":
+            return not self._was_attached and waited_s < min(CALL_APPEARS_WITHIN_S, self._timeout_s)
+        return error.retryable and waited_s < self._timeout_s

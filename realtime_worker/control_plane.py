@@ -1,0 +1,141 @@
+"""Deliver messages to the control plane. They wait in Redis until it has taken them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from enum import Enum, auto
+from http import HTTPStatus
+
+import aiohttp
+from shared.store.inbox import Inbox
+from shared.store.outbox import Outbox
+
+from realtime_worker.commits import until_redis_answers
+from shared.errors import NotFoundError
+from shared.security.tokens import TokenRing
+from shared.session.codec import CONTROL
+from shared.session.commands import ToolResult
+from shared.session.jobs import ControlMessage, LifecycleEvent, OutboxEntry, StartDurableTool
+from shared.session.log import ToolStatus
+from shared.telemetry.logs import get_logger
+
+REQUEST_TIMEOUT_S = 10.0
+BLOCK_MS = 1_000
+BATCH = 20
+# A message claimed by a worker that died is taken over after this long.
+ABANDONED_AFTER_MS = 15_000
+RETRY_FIRST_S = 0.2
+RETRY_LIMIT_S = 5.0
+AT_ONCE = 8
+
+_log = get_logger(__name__)
+
+
+class _Answer(Enum):
+    """What became of a message."""
+
+    TAKEN = auto()
+    REFUSED = auto()  # in a way that no retry mends
+    LATER = auto()
+
+
+class ControlPlane:
+    """Posts outbox messages to the Functions app with a service token. Delivered at least once; the
+    receiving side starts orchestrations under fixed ids, so a repeated message changes nothing."""
+
+    def __init__(self, outbox: Outbox, inbox: Inbox, base_url: str, tokens: TokenRing, worker: str) -> None:
+        self._outbox = outbox
+        self._inbox = inbox
+        self._base_url = base_url.rstrip("/")
+        self._tokens = tokens
+        self._worker = worker
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def deliver_forever(self) -> None:
+        """Deliver until cancelled. What is under way then stays in the outbox for the next worker."""
+        connector = aiohttp.TCPConnector(limit=0)
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+            asyncio.TaskGroup() as deliveries,
+        ):
+            deliveries.create_task(self._take_over_abandoned(http, deliveries), name="outbox take-over")
+            while True:
+                claimed = await until_redis_answers(lambda: self._outbox.claim(self._worker, BATCH, BLOCK_MS))
+                for entry in claimed:
+                    await self._room.acquire()
+                    deliveries.create_task(self._deliver(http, entry), name="outbox delivery")
+
+    async def _take_over_abandoned(self, http: aiohttp.ClientSession, deliveries: asyncio.TaskGroup) -> None:
+        while True:
+            await asyncio.sleep(ABANDONED_AFTER_MS / 1000)
+            abandoned = await until_redis_answers(
+                lambda: self._outbox.reclaim(self._worker, ABANDONED_AFTER_MS, BATCH)
+            )
+            for entry in abandoned:
+                await self._room.acquire()
+                deliveries.create_task(self._deliver(http, entry), name="outbox delivery")
+
+    async def _deliver(self, http: aiohttp.ClientSession, entry: OutboxEntry) -> None:
+        """Try until the control plane has taken the message or refused it for good."""
+        delay = RETRY_FIRST_S
+        waited = 0.0
+        try:
+            while (answer := await self._post(http, entry.message)) is _Answer.LATER:
+                if waited * 1000 > ABANDONED_AFTER_MS / 2:
+                    return  # left pending: whoever reclaims it tries again, so a stuck one holds no slot
+                await asyncio.sleep(delay)
+                waited += delay
+                delay = min(delay * 2, RETRY_LIMIT_S)
+            if answer is _Answer.REFUSED and isinstance(entry.message, StartDurableTool):
+                await self._tell_session(entry.message)
+            await until_redis_answers(lambda: self._outbox.done(entry))
+        finally:
+            self._room.release()
+
+    async def _tell_session(self, message: StartDurableTool) -> None:
+        """A tool that can never start still gets its one outcome."""
+        result = ToolResult(
+            tool_call_id=message.tool_call_id,
+            status=ToolStatus.ERROR,
+            output='{"error":{"code":"tool_not_started","message":"The tool could not be started."}}',
+            duration_ms=0.0,
+        )
+        with contextlib.suppress(NotFoundError):  # an erased session waits for nothing
+            await until_redis_answers(
+                lambda: self._inbox.put(message.session_id, result, dedupe=message.tool_call_id)
+            )
+
+    async def _post(self, http: aiohttp.ClientSession, message: ControlMessage) -> _Answer:
+        match message:
+            case StartDurableTool(session_id=session_id):
+                path = f"/api/v1/sessions/{session_id}/tool-calls"
+            case LifecycleEvent(session_id=session_id):
+                path = f"/api/v1/sessions/{session_id}/lifecycle"
+        headers = {
+            "Authorization": f"Bearer {self._tokens.issue_service_token(self._worker)}",
+            "Content-Type": "application/json",
+        }
+        if message.traceparent:
+            headers["traceparent"] = message.traceparent
+        try:
+            async with http.post(
+                self._base_url + path, data=CONTROL.encode(message), headers=headers
+            ) as response:
+                if response.status < HTTPStatus.BAD_REQUEST:
+                    return _Answer.TAKEN
+                lasting = response.status in {
+                    HTTPStatus.BAD_REQUEST,
+                    HTTPStatus.NOT_FOUND,
+                    HTTPStatus.GONE,
+                    HTTPStatus.CONFLICT,
+                }
+                _log.warning(
+                    "control plane refused a message",
+                    extra={"status": response.status, "kind": CONTROL.tag(message), "lasting": lasting},
+                )
+                return _Answer.REFUSED if lasting else _Answer.LATER
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("control plane unreachable", extra={"error": type(error).__name__})
+            return _Answer.LATER

@@ -1,0 +1,96 @@
+"""The standing work of a worker: claim, renew, sweep, listen, report."""
+
+from __future__ import annotations
+
+import asyncio
+
+from shared.store.inbox import WakeUps
+from shared.store.workers import WorkerRegistry
+
+from realtime_worker.commits import until_redis_answers
+from realtime_worker.roster import Roster
+from realtime_worker.services import Services
+from shared.errors import UnavailableError
+from shared.telemetry.logs import get_logger
+
+CLAIM_BLOCK_MS = 1_000
+CLAIM_BATCH = 10
+FULL_PAUSE_S = 0.25
+# An attach job claimed by a worker that died before it attached is taken over after this long.
+ABANDONED_JOB_MS = 15_000
+SWEEP_BATCH = 100
+REPORT_EVERY_S = 2.0
+
+_log = get_logger(__name__)
+
+
+async def claim_forever(services: Services, roster: Roster) -> None:
+    """Take attach jobs while there is room; leave them to other workers while there is not."""
+    worker = services.settings.worker_id
+    while True:
+        room = roster.room
+        if room <= 0:
+            await asyncio.sleep(FULL_PAUSE_S)
+            continue
+        count = min(room, CLAIM_BATCH)
+        for job in await until_redis_answers(
+            lambda count=count: services.attach_queue.claim(worker, count, CLAIM_BLOCK_MS)
+        ):
+            roster.take(job)
+
+
+async def renew_forever(services: Services, roster: Roster) -> None:
+    """Keep the leases of what we hold, in one command; let go of what is no longer ours."""
+    settings = services.settings
+    while True:
+        await asyncio.sleep(settings.lease_renew_s)
+        held = roster.held
+        if not held:
+            continue
+        try:
+            lost = await services.ownership.renew(settings.worker_id, held)
+        except UnavailableError as error:
+            _log.warning("leases not renewed", extra={"code": error.code, "sessions": len(held)})
+            continue
+        for session_id in lost:
+            _log.warning("lease lost", extra={"lost_session": session_id})
+            roster.drop(session_id)
+
+
+async def sweep_forever(services: Services, roster: Roster) -> None:
+    """Queue sessions whose owner is gone, and take over jobs that nobody finished."""
+    settings = services.settings
+    while True:
+        await asyncio.sleep(settings.lease_ttl_s / 2)
+        try:
+            for session_id in await services.ownership.lapsed(SWEEP_BATCH):
+                _log.warning("lease lapsed", extra={"lapsed_session": session_id})
+                await services.attach_queue.enqueue(session_id, "")
+            room = roster.room
+            if room > 0:
+                for job in await services.attach_queue.reclaim(
+                    settings.worker_id, ABANDONED_JOB_MS, min(room, CLAIM_BATCH)
+                ):
+                    roster.take(job)
+        except UnavailableError as error:
+            _log.warning("sweep waits for the store", extra={"code": error.code})
+
+
+async def listen_forever(wake_ups: WakeUps, roster: Roster) -> None:
+    """Pass wake-ups on to the sessions they are for."""
+    async with wake_ups as woken:
+        async for session_id in woken:
+            roster.wake(session_id)
+
+
+async def report_forever(services: Services, registry: WorkerRegistry, roster: Roster) -> None:
+    """Tell the registry how many sessions we hold and could hold."""
+    settings = services.settings
+    while True:
+        try:
+            await registry.beat(
+                settings.worker_id, len(roster), settings.max_sessions, ttl_s=int(REPORT_EVERY_S * 5)
+            )
+        except UnavailableError as error:
+            _log.warning("worker not reported", extra={"code": error.code})
+        await asyncio.sleep(REPORT_EVERY_S)

@@ -1,0 +1,35 @@
+"""What every session of a worker shares."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from shared.agents.catalog import AgentCatalog
+from shared.store.attach_queue import AttachQueue
+from shared.store.inbox import Inbox
+from shared.store.outbox import Outbox
+from shared.store.ownership import Ownership
+from shared.store.sessions import SessionStore
+
+from shared.providers.protocol import RealtimeProvider
+from shared.settings import WorkerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Handles to the stores, the provider and the agents; made once a process."""
+
+    settings: WorkerSettings
+    provider: RealtimeProvider
+    catalog: AgentCatalog
+    sessions: SessionStore
+    ownership: Ownership
+    inbox: Inbox
+    outbox: Outbox
+    attach_queue: AttachQueue
+
+
+def now_ms() -> int:
+    """Return Unix milliseconds."""
+    return int(time.time() * 1000)

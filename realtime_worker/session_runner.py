@@ -1,0 +1,296 @@
+"""The shell around one conversation: its socket, its inbox, its tools, its records.
+
+Three tasks work for a session. The connection task reads provider events into the conversation core;
+the inbox task reads commands into it; the effects task carries out what the core wants, records first.
+Nothing else touches the core, and nothing slow happens in the connection task's read loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from realtime_worker.attachment import Attachment
+from realtime_worker.commits import Commits, until_redis_answers
+from realtime_worker.conversation.core import Conversation, Phase
+from realtime_worker.conversation.effects import (
+    Effect,
+    Finish,
+    HangUp,
+    OutwardEffect,
+    Record,
+    RecordEffect,
+    RunInline,
+    Send,
+    SetState,
+    StartDurable,
+)
+from realtime_worker.services import Services, now_ms
+from realtime_worker.tool_tasks import ToolTasks
+from realtime_worker.turn_telemetry import TurnTelemetry
+from shared.errors import FencedError, SidetoneError
+from shared.ids import tool_instance_id
+from shared.providers.protocol import ProviderSocket
+from shared.session.jobs import ControlMessage, LifecycleEvent, StartDurableTool
+from shared.session.log import Attached
+from shared.session.model import Session, SessionState
+from shared.telemetry.logs import bind_session, get_logger
+from shared.tools.execution import ToolOutcome
+
+INBOX_BATCH = 50
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionTask:
+    """What a runner is given: the session, its fencing number, and its conversation, not yet started."""
+
+    session: Session
+    epoch: int
+    conversation: Conversation
+    traceparent: str
+
+
+class SessionRunner:
+    """Runs one session until it is over, fenced, or handed back."""
+
+    def __init__(
+        self, services: Services, task: SessionTask, *, tools: ToolTasks, on_attached: Callable[[], None]
+    ) -> None:
+        self._services = services
+        self._session = task.session
+        self._epoch = task.epoch
+        self._traceparent = task.traceparent
+        self._conversation = task.conversation
+        self._commits = Commits(services.ownership, task.session.session_id, task.epoch)
+        self._tools = tools
+        self._on_attached = on_attached
+        self._telemetry = TurnTelemetry(task.session, task.traceparent, services.settings.realtime_model)
+        self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
+        self._socket: ProviderSocket | None = None
+        self._pending: deque[Effect] = deque()
+        self._effects_wake = asyncio.Event()
+        self._inbox_wake = asyncio.Event()
+        self._inbox_wake.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._finished = asyncio.Event()
+
+    @property
+    def session_id(self) -> str:
+        return self._session.session_id
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    def wake(self) -> None:
+        """There may be something new in the inbox."""
+        self._inbox_wake.set()
+
+    async def run(self) -> None:
+        """Return when the session is over or belongs to somebody else; clean up when cancelled."""
+        with bind_session(self.session_id):
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    workers = [
+                        tasks.create_task(self._connection(), name=f"connection {self.session_id}"),
+                        tasks.create_task(self._inbox(), name=f"inbox {self.session_id}"),
+                    ]
+                    tasks.create_task(self._effects(workers), name=f"effects {self.session_id}")
+            except* FencedError:
+                _log.warning("session belongs to another worker now", extra={"epoch": self._epoch})
+            finally:
+                await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._tools.close()
+        if self._socket is not None:
+            await self._socket.close()
+
+    # --- into the core ---------------------------------------------------------------------------
+
+    def _apply(self, effects: Iterable[Effect]) -> None:
+        """Queue what the core wants, and set the clock for its next deadline."""
+        before = len(self._pending)
+        self._pending.extend(effects)
+        if len(self._pending) != before:
+            self._effects_wake.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._conversation.next_deadline_ms()
+        if deadline is not None:
+            delay_s = max(deadline - now_ms(), 1) / 1000
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._apply(self._conversation.tick(now_ms()))
+
+    async def _connection(self) -> None:
+        """Hold the sideband: attach, read until it closes, attach again until the call is gone."""
+        while self._conversation.phase is not Phase.OVER:
+            try:
+                self._socket = await self._attachment.open()
+            except SidetoneError as error:
+                await self._not_attached(error)
+                return
+            self._apply(self._conversation.opened(now_ms()))
+            # A service that never confirms the configuration is as good as unreachable.
+            watchdog = asyncio.get_running_loop().call_later(
+                self._services.settings.attach_timeout_s, self._give_up_configuring, self._socket
+            )
+            try:
+                await self._read(self._socket, watchdog)
+            finally:
+                watchdog.cancel()
+            if self._conversation.phase is not Phase.OVER:
+                _log.info("sideband closed", extra={"close_code": self._socket.close_code or 0})
+                await self._socket.close()
+                self._conversation.lost()
+
+    async def _read(self, socket: ProviderSocket, watchdog: asyncio.TimerHandle) -> None:
+        conversation = self._conversation
+        configuring = True
+        async for event in socket.events():
+            at = now_ms()
+            effects = conversation.provider_event(event, at)
+            if effects:
+                self._apply(effects)
+            elif conversation.next_deadline_ms() is not None:
+                self._apply(())
+            if configuring and conversation.phase is not Phase.CONFIGURING:
+                configuring = False
+                watchdog.cancel()
+                self._attachment.confirmed()
+
+    def _give_up_configuring(self, socket: ProviderSocket) -> None:
+        if self._conversation.phase is Phase.CONFIGURING and socket is self._socket:
+            _log.warning("provider did not confirm the configuration")
+            self._apply(
+                self._conversation.failed(
+                    "configuration_unconfirmed",
+                    "The realtime service did not confirm the agent's configuration.",
+                    now_ms(),
+                )
+            )
+
+    async def _not_attached(self, error: SidetoneError) -> None:
+        if error.code == "call_not_found" and self._attachment.was_attached:
+            self._apply(self._conversation.gone(now_ms()))
+        else:
+            _log.error("session could not attach", extra={"code": error.code})
+            self._apply(self._conversation.failed(error.code, error.detail, now_ms()))
+
+    async def _inbox(self) -> None:
+        """Feed commands to the core in their order. The cursor moves with the records they cause."""
+        after = self._session.inbox_cursor
+        while True:
+            await self._inbox_wake.wait()
+            self._inbox_wake.clear()
+            try:
+                received = await self._services.inbox.read(self.session_id, after, INBOX_BATCH)
+            except SidetoneError as error:
+                _log.warning("inbox could not be read", extra={"code": error.code})
+                await asyncio.sleep(1.0)
+                self._inbox_wake.set()
+                continue
+            for entry in received:
+                self._apply(self._conversation.command(entry, now_ms()))
+                after = entry.entry_id
+            if len(received) == INBOX_BATCH:
+                self._inbox_wake.set()
+
+    # --- out of the core ---------------------------------------------------------------------------
+
+    async def _effects(self, workers: Iterable[asyncio.Task[None]]) -> None:
+        """Carry out effects in their order: all records of a drain first, in one write, then the rest."""
+        while not self._finished.is_set():
+            await self._effects_wake.wait()
+            self._effects_wake.clear()
+            drained = list(self._pending)
+            self._pending.clear()
+            for effect in drained:
+                if isinstance(effect, Send) and not effect.after_commit:
+                    await self._send(effect)
+            records = [e for e in drained if isinstance(e, RecordEffect)]
+            if records:
+                await self._commits.commit(records)
+                await self._announce(records)
+            for effect in drained:
+                if isinstance(effect, OutwardEffect):
+                    await self._carry_out(effect)
+        for worker in workers:
+            worker.cancel()
+
+    async def _carry_out(self, effect: OutwardEffect) -> None:
+        match effect:
+            case Send(after_commit=True):
+                await self._send(effect)
+            case Send():
+                pass  # went out before the commit
+            case RunInline():
+                self._tools.start(effect, self._tool_finished)
+            case StartDurable():
+                message = StartDurableTool(
+                    session_id=self.session_id,
+                    tool_call_id=effect.tool_call_id,
+                    tool=effect.name,
+                    arguments=effect.arguments,
+                    traceparent=self._traceparent,
+                )
+                await self._post(message, tool_instance_id(self.session_id, effect.tool_call_id))
+            case HangUp():
+                await self._hang_up()
+            case Finish():
+                self._finished.set()
+
+    def _tool_finished(self, effect: RunInline, outcome: ToolOutcome) -> None:
+        self._apply(
+            self._conversation.tool_finished(
+                effect.tool_call_id, outcome.status, outcome.output, outcome.duration_ms, now_ms()
+            )
+        )
+
+    async def _send(self, effect: Send) -> None:
+        if self._socket is None:
+            return
+        try:
+            await self._socket.send(effect.event)
+        except SidetoneError as error:
+            # The connection task sees the same close; what matters is sent again after the next attach.
+            _log.info("event not sent", extra={"code": error.code})
+
+    async def _hang_up(self) -> None:
+        try:
+            await self._services.provider.hang_up(self._session.call_id)
+        except SidetoneError as error:
+            # The lifecycle orchestration hangs up too, with retries, when it archives the session.
+            _log.warning("hang up failed", extra={"code": error.code})
+
+    async def _announce(self, records: list[RecordEffect]) -> None:
+        """Tell the control plane and telemetry what the log now holds."""
+        entries = [record.entry for record in records if isinstance(record, Record)]
+        self._telemetry.recorded(entries)
+        if any(isinstance(entry, Attached) for entry in entries):
+            self._on_attached()
+        for record in records:
+            if isinstance(record, SetState):
+                event = "ended" if record.state is SessionState.ENDED else "attached"
+                message = LifecycleEvent(
+                    session_id=self.session_id,
+                    event=event,
+                    reason=record.reason,
+                    traceparent=self._traceparent,
+                )
+                await self._post(message, f"{self.session_id}.{event}")
+
+    async def _post(self, message: ControlMessage, dedupe: str) -> None:
+        """Leave a message for the control plane; any worker delivers it."""
+        await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))

@@ -1,0 +1,61 @@
+"""Inline tools run beside the conversation, never inside its read loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from shared.agents.catalog import Agent
+
+from realtime_worker.conversation.effects import RunInline
+from shared.ids import tool_instance_id
+from shared.session.model import Session
+from shared.telemetry import names
+from shared.telemetry.trace_context import Attribute, span
+from shared.tools.context import ToolContext
+from shared.tools.execution import ToolOutcome, run_tool
+
+
+class ToolTasks:
+    """The running inline tools of one session; owns their tasks."""
+
+    def __init__(self, agent: Agent, session: Session, traceparent: str) -> None:
+        self._agent = agent
+        self._session = session
+        self._traceparent = traceparent
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, call: RunInline, done: Callable[[RunInline, ToolOutcome], None]) -> None:
+        """Run the tool and call `done` with its outcome, unless closed before."""
+        task = asyncio.create_task(self._run(call, done), name=f"tool {call.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancel what runs and wait for it; safe to call twice."""
+        running = list(self._tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _run(self, call: RunInline, done: Callable[[RunInline, ToolOutcome], None]) -> None:
+        session_id = self._session.session_id
+        context = ToolContext(
+            session_id=session_id,
+            tool_call_id=call.tool_call_id,
+            idempotency_key=tool_instance_id(session_id, call.tool_call_id),
+            agent=self._agent.name,
+            variables=self._session.variables,
+        )
+        attributes: dict[str, Attribute] = {
+            names.GEN_AI_OPERATION: names.OPERATION_EXECUTE_TOOL,
+            names.GEN_AI_TOOL_NAME: call.name,
+            names.GEN_AI_TOOL_CALL_ID: call.tool_call_id,
+            names.SESSION_ID: session_id,
+        }
+        with span(
+            f"{names.OPERATION_EXECUTE_TOOL} {call.name}", parent=self._traceparent, attributes=attributes
+        ) as tool_span:
+            outcome = await run_tool(self._agent.tools[call.name], call.arguments, context)
+            tool_span.set_attribute(names.TOOL_STATUS, outcome.status.value)
+        done(call, outcome)

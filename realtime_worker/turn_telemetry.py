@@ -1,0 +1,88 @@
+"""Spans and metrics out of what the log records: one trace a session, from attach to the last turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.session.log import AgentTurn, Attached, ErrorRecorded, Interrupted, LogEntry, ResponseUsage
+from shared.session.model import Session
+from shared.telemetry import metrics, names
+from shared.telemetry.trace_context import Attribute, start_span
+
+_PROVIDERS = {"openai": names.PROVIDER_OPENAI, "azure_openai": names.PROVIDER_AZURE_OPENAI}
+
+
+class TurnTelemetry:
+    """Turns one session's log entries into telemetry. Holds nothing that needs closing."""
+
+    def __init__(self, session: Session, traceparent: str, model: str) -> None:
+        self._traceparent = traceparent
+        self._model = model
+        self._provider = _PROVIDERS.get(session.provider, session.provider)
+        self._common: dict[str, Attribute] = {
+            names.SESSION_ID: session.session_id,
+            names.GEN_AI_CONVERSATION_ID: session.session_id,
+            names.GEN_AI_AGENT_NAME: session.agent,
+        }
+
+    def recorded(self, entries: Iterable[LogEntry]) -> None:
+        """Report entries that the log holds now. A response's turn and its usage come in one batch."""
+        turns: dict[str, AgentTurn] = {}
+        for entry in entries:
+            match entry:
+                case AgentTurn():
+                    turns[entry.response_id] = entry
+                case ResponseUsage():
+                    self._response(entry, turns.get(entry.response_id))
+                case Attached():
+                    self._attached(entry)
+                case Interrupted():
+                    metrics.count_interruption()
+                case ErrorRecorded():
+                    metrics.count_provider_error(entry.code)
+                case _:
+                    pass
+
+    def _attached(self, entry: Attached) -> None:
+        span = start_span(
+            names.SPAN_ATTACH,
+            parent=self._traceparent,
+            kind="client",
+            attributes={
+                **self._common,
+                names.CALL_ID: entry.call_id,
+                names.WORKER: entry.worker,
+                names.EPOCH: entry.epoch,
+            },
+            at_ms=entry.at_ms - int(entry.took_ms),
+        )
+        span.end(at_ms=entry.at_ms)
+        metrics.record_attach(entry.took_ms / 1000)
+
+    def _response(self, usage: ResponseUsage, turn: AgentTurn | None) -> None:
+        attributes: dict[str, Attribute] = {
+            **self._common,
+            names.GEN_AI_OPERATION: names.OPERATION_CHAT,
+            names.GEN_AI_PROVIDER: self._provider,
+            names.GEN_AI_REQUEST_MODEL: self._model,
+            names.GEN_AI_RESPONSE_ID: usage.response_id,
+            names.GEN_AI_OUTPUT_TYPE: "speech",
+            names.GEN_AI_INPUT_TOKENS: usage.input_tokens,
+            names.GEN_AI_CACHED_TOKENS: usage.cached_tokens,
+            names.GEN_AI_OUTPUT_TOKENS: usage.output_tokens,
+            names.TURN_STATUS: usage.status,
+        }
+        if turn is not None and turn.first_audio_ms >= 0:
+            attributes[names.TURN_FIRST_AUDIO_MS] = turn.first_audio_ms
+            metrics.record_first_audio(turn.first_audio_ms / 1000, model=self._model)
+        span = start_span(
+            f"{names.OPERATION_CHAT} {self._model}",
+            parent=self._traceparent,
+            kind="client",
+            attributes=attributes,
+            at_ms=usage.at_ms - int(usage.duration_ms),
+        )
+        if usage.status == "failed":
+            span.fail("response_failed")
+        span.end(at_ms=usage.at_ms)
+        metrics.record_tokens(usage.input_tokens, usage.output_tokens, model=self._model)
