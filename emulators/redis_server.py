@@ -57,6 +57,18 @@ class RunningRedis:
                 self.process.wait()
 
 
+def redis_command(port: int, directory: Path, *, append_only: bool = False, log_file: str = "") -> list[str]:
+    """Return the command of a Redis on 127.0.0.1:`port` with its files in `directory`.
+
+    It logs to standard output unless `log_file` is given. Raises RedisUnavailableError.
+    """
+    return [
+        str(find_redis_server()), "--port", str(port), "--bind", "127.0.0.1",
+        "--dir", str(directory), "--logfile", log_file, "--daemonize", "no",
+        "--save", "", "--appendonly", "yes" if append_only else "no", "--appendfsync", "everysec",
+    ]  # fmt: skip
+
+
 def start_redis(port: int, directory: Path, *, append_only: bool = False) -> RunningRedis:
     """Start Redis on 127.0.0.1:`port` with its files in `directory` and wait until it answers.
 
@@ -64,17 +76,13 @@ def start_redis(port: int, directory: Path, *, append_only: bool = False) -> Run
     """
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "redis.log"
-    command = [
-        str(find_redis_server()), "--port", str(port), "--bind", "127.0.0.1",
-        "--dir", str(directory), "--logfile", str(log), "--daemonize", "no",
-        "--save", "", "--appendonly", "yes" if append_only else "no", "--appendfsync", "everysec",
-    ]  # fmt: skip
+    command = redis_command(port, directory, append_only=append_only, log_file=str(log))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        if _answers(port):
+        if answers(port):
             return RunningRedis(process=process, port=port)
         time.sleep(0.01)
     process.kill()
@@ -85,7 +93,8 @@ def start_redis(port: int, directory: Path, *, append_only: bool = False) -> Run
     )
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Return whether a Redis on 127.0.0.1:`port` answers a PING."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=0.2) as connection:
             connection.sendall(b"PING\r\n")
