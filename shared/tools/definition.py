@@ -1,0 +1,160 @@
+"""`@tool`: a typed Python function becomes something that a model may call."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_type_hints
+
+from shared.errors import SidetoneError
+from shared.session.log import ToolExecution
+from shared.tools.context import ToolContext
+from shared.tools.parameters import ArgumentReader, UnusableParametersError, read_parameters
+
+# An inline tool keeps the caller waiting; beyond this it has to be durable, so that the agent can talk on.
+MAX_INLINE_TIMEOUT_S = 30.0
+DEFAULT_TIMEOUT_S: Mapping[ToolExecution, float] = {ToolExecution.INLINE: 5.0, ToolExecution.DURABLE: 60.0}
+# A result is read by the model, and billed again with every later turn.
+DEFAULT_MAX_RESULT_BYTES = 32_768
+MAX_DESCRIPTION = 1024
+
+ToolFunction: TypeAlias = Callable[..., object]
+
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+class ToolDefinitionError(SidetoneError):
+    """A function can't be a tool. `file` and `line` say where it is defined."""
+
+    def __init__(self, function: ToolFunction, what: str) -> None:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        self.file: str = code.co_filename if code else ""
+        self.line: int = code.co_firstlineno if code else 0
+        self.tool: str = getattr(function, "__name__", repr(function))
+        self.what = what
+        super().__init__("tool_invalid", f"The tool {self.tool} ({self.file}:{self.line}): {what}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tool:
+    """A function that the model may call. Calling the Tool calls the function, so tests stay plain.
+
+    description: tells the model when and how to use it (the docstring).
+    execution: inline (in the worker, at most MAX_INLINE_TIMEOUT_S) or durable (an orchestration).
+    idempotent: whether running it twice for one call is harmless; only then is it ever run again.
+    timeout_s: seconds one attempt may take.
+    max_result_bytes: how much JSON text, in UTF-8 bytes, it may return.
+    parameters: JSON schema of the arguments: one flat object, closed (additionalProperties false).
+    """
+
+    name: str
+    description: str
+    execution: ToolExecution
+    idempotent: bool
+    timeout_s: float
+    max_result_bytes: int
+    parameters: Mapping[str, object] = field(repr=False)
+    function: ToolFunction = field(repr=False)
+    reader: ArgumentReader = field(repr=False)
+    context_parameter: str = field(default="", repr=False)
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.function(*args, **kwargs)
+
+    @property
+    def is_async(self) -> bool:
+        return inspect.iscoroutinefunction(self.function)
+
+    def function_schema(self) -> dict[str, object]:
+        """Return the entry for the `tools` of a Realtime session (GA: flat, not nested in `function`)."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+        }
+
+
+def tool(
+    *,
+    execution: ToolExecution | Literal["inline", "durable"] = "inline",
+    idempotent: bool = False,
+    timeout_s: float | None = None,
+    max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+    name: str = "",
+    description: str = "",
+) -> Callable[[ToolFunction], Tool]:
+    """Make a tool of a function, sync or async.
+
+    Its parameters are either typed one by one (`Annotated[str, Field(description="…")]`), or one
+    pydantic model. A parameter annotated ToolContext is injected. It returns anything that pydantic can
+    turn into JSON. Name and description default to the function's name and docstring.
+
+    Raises ToolDefinitionError where the function can't be a tool.
+    """
+
+    def decorate(function: ToolFunction) -> Tool:
+        def wrong(what: str) -> ToolDefinitionError:
+            return ToolDefinitionError(function, what)
+
+        if not inspect.isfunction(function):
+            raise wrong("@tool goes on a plain function (def or async def).")
+        called = name or function.__name__
+        if not _NAME.fullmatch(called):
+            raise wrong(f"its name is 1 to 64 of A-Z a-z 0-9 _; {called!r} is not.")
+        told = inspect.cleandoc(description or function.__doc__ or "").strip()
+        if not told:
+            raise wrong("it needs a docstring: that is what tells the model when to use it.")
+        if len(told) > MAX_DESCRIPTION:
+            raise wrong(f"its description has {len(told)} characters; at most {MAX_DESCRIPTION}.")
+        where = _execution(execution, wrong)
+        seconds = DEFAULT_TIMEOUT_S[where] if timeout_s is None else float(timeout_s)
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise wrong(f"timeout_s is a number of seconds above 0, not {timeout_s}.")
+        if where is ToolExecution.INLINE and seconds > MAX_INLINE_TIMEOUT_S:
+            raise wrong(
+                f"an inline tool may take at most {MAX_INLINE_TIMEOUT_S:g} s, not {seconds:g}: "
+                'the caller waits in silence. Use execution="durable".'
+            )
+        if max_result_bytes < 1:
+            raise wrong(f"max_result_bytes is 1 or more, not {max_result_bytes}.")
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except (NameError, TypeError, AttributeError) as error:
+            raise wrong(
+                f"a type of its parameters can't be found ({error}); import it in the module."
+            ) from error
+        contexts = [
+            parameter for parameter, hint in hints.items() if hint is ToolContext and parameter != "return"
+        ]
+        if len(contexts) > 1:
+            raise wrong("only one parameter can be the ToolContext.")
+        context_parameter = contexts[0] if contexts else ""
+        try:
+            reader = read_parameters(function, hints, leave_out=context_parameter)
+        except UnusableParametersError as error:
+            raise wrong(str(error)) from error
+        return Tool(
+            name=called,
+            description=told,
+            execution=where,
+            idempotent=idempotent,
+            timeout_s=seconds,
+            max_result_bytes=max_result_bytes,
+            parameters=reader.schema,
+            function=function,
+            reader=reader,
+            context_parameter=context_parameter,
+        )
+
+    return decorate
+
+
+def _execution(value: str, wrong: Callable[[str], ToolDefinitionError]) -> ToolExecution:
+    try:
+        return ToolExecution(value)
+    except ValueError as error:
+        raise wrong(f'execution is "inline" or "durable", not {value!r}.') from error
