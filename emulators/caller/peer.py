@@ -16,7 +16,14 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    InvalidAccessError,
+    InvalidStateError,
+    MediaStreamTrack,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
@@ -29,6 +36,10 @@ logger = logging.getLogger(__name__)
 MOST_EVENTS_KEPT = 10_000
 LONGEST_HEARD_S = 15 * 60
 _AGENT_SILENCE_MS = 400
+# aiortc's SDP parser has no exception of its own for text that is not SDP.
+_UNUSABLE_ANSWER = (
+    InvalidAccessError, InvalidStateError, ValueError, KeyError, IndexError, AttributeError, AssertionError,
+)  # fmt: skip
 _ONSET_AFTER_SILENCE_S = 0.2
 
 
@@ -110,8 +121,7 @@ class WebRtcCaller:
         answer = RTCSessionDescription(sdp=without_mdns_candidates(answer_sdp), type="answer")
         try:
             await self._peer.setRemoteDescription(answer)
-        except (ValueError, KeyError, IndexError, AttributeError, AssertionError) as problem:
-            # aiortc's parser has no exception of its own for text that is not SDP.
+        except _UNUSABLE_ANSWER as problem:
             raise CallError(
                 "sdp_answer_unusable", f"the service's answer is not SDP that fits the offer: {problem!r}"
             ) from problem

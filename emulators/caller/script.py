@@ -134,7 +134,9 @@ class _Conversation:
 
     async def greeting(self, timeout_s: float) -> str:
         """Wait for the agent's first words and return them; "" where it says nothing in time."""
-        waiting = _Line(number=0, turn=Turn(text="greeting", answer_timeout_s=timeout_s), pcm16=b"")
+        waiting = _Line(
+            number=0, turn=Turn(text="greeting", settle_s=0.5, answer_timeout_s=timeout_s), pcm16=b""
+        )
         if await self._until_answer_begins(waiting):
             await self._until_answer_ends(waiting, asyncio.get_running_loop().time() + _LONGEST_LINE_S)
         return await hearing.transcribe_recording(self._caller.heard_since(), SPEECH_RATE)

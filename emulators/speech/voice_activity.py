@@ -114,12 +114,13 @@ class VoiceActivityDetector:
         if self._model is None:
             raise RuntimeError("this voice activity detector is closed")
         self._kept += pcm16
-        self._pending += self._to_model.feed(pcm16)
-        events: list[VoiceEvent] = []
+        audio = self._pending + self._to_model.feed(pcm16)
         frame_bytes = FRAME_SAMPLES * BYTES_PER_SAMPLE
-        while len(self._pending) >= frame_bytes:
-            frame, self._pending = self._pending[:frame_bytes], self._pending[frame_bytes:]
-            samples = np.frombuffer(frame, dtype=np.int16).astype(np.float32) / 32768.0
+        whole_bytes = len(audio) - len(audio) % frame_bytes
+        self._pending = audio[whole_bytes:]
+        events: list[VoiceEvent] = []
+        for frame in np.frombuffer(audio[:whole_bytes], dtype=np.int16).reshape(-1, FRAME_SAMPLES):
+            samples = frame.astype(np.float32) / 32768.0
             probability = self._model.process(memoryview(samples.data))
             self._heard_ms += FRAME_MS
             events.extend(self._judge(probability))
