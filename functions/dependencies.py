@@ -1,0 +1,109 @@
+"""What the handlers need, made on first use and once for each event loop; nothing is made at import."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from shared.agents.catalog import AgentCatalog
+    from shared.store.attach_queue import AttachQueue
+    from shared.store.event_log import EventLog
+    from shared.store.inbox import Inbox
+    from shared.store.limits import Limits
+    from shared.store.sessions import SessionStore
+
+    from shared.providers.protocol import RealtimeProvider
+    from shared.security.tokens import TokenRing
+    from shared.settings import ControlPlaneSettings
+
+ROLE = "control-plane"
+
+
+@dataclass(kw_only=True)
+class Dependencies:
+    """The control plane's settings, stores and services."""
+
+    settings: ControlPlaneSettings
+    redis: Redis
+    sessions: SessionStore
+    log: EventLog
+    inbox: Inbox
+    attach_queue: AttachQueue
+    limits: Limits
+    tokens: TokenRing
+    provider: RealtimeProvider
+    _agents: AgentCatalog | None = field(default=None, repr=False)
+
+    async def agents(self) -> AgentCatalog:
+        """Return the agents, read from their directory on first use. Raises `agent_invalid`."""
+        if self._agents is None:
+            self._agents = await asyncio.to_thread(_load_agents, self.settings.agents_dir)
+        return self._agents
+
+
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Dependencies]] = WeakKeyDictionary()
+
+
+async def dependencies() -> Dependencies:
+    """Return the running event loop's dependencies.
+
+    Raises SettingsError; the next call then tries again, so that a Key Vault that was late does
+    not need a restart.
+    """
+    loop = asyncio.get_running_loop()
+    making = _of_loop.get(loop)
+    if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
+        making = loop.create_task(_make())
+        _of_loop[loop] = making
+    return await asyncio.shield(making)
+
+
+async def _make() -> Dependencies:
+    # Imports, files and a Key Vault block: off the event loop, other requests go on meanwhile.
+    settings = await asyncio.to_thread(_prepare_process)
+
+    from shared.store.attach_queue import AttachQueue
+    from shared.store.event_log import EventLog
+    from shared.store.inbox import Inbox
+    from shared.store.limits import Limits
+    from shared.store.sessions import SessionStore
+
+    from shared.providers import make_provider
+    from shared.security.tokens import TokenRing
+    from shared.store.connection import connect
+
+    redis = connect(settings)
+    return Dependencies(
+        settings=settings,
+        redis=redis,
+        sessions=SessionStore(redis, retention_s=settings.session_retention_s),
+        log=EventLog(redis),
+        inbox=Inbox(redis),
+        attach_queue=AttachQueue(redis),
+        limits=Limits(redis),
+        tokens=TokenRing(settings.signing_keys.get_secret_value()),
+        provider=make_provider(settings),
+    )
+
+
+def _prepare_process() -> ControlPlaneSettings:
+    import shared.store.sessions  # noqa: F401  # loads redis here, in the thread
+
+    from shared.settings import ControlPlaneSettings, load_settings
+    from shared.telemetry.logs import configure_logging
+    from shared.telemetry.setup import configure_telemetry
+
+    settings = load_settings(ControlPlaneSettings)
+    configure_logging(settings.log_level, role=ROLE)
+    configure_telemetry(settings, role=ROLE)
+    return settings
+
+
+def _load_agents(directory: str) -> AgentCatalog:
+    from shared.agents.catalog import load_agents
+
+    return load_agents(directory)

@@ -1,0 +1,310 @@
+"""Every HTTP operation of the control plane, in one table.
+
+The blueprints register their handlers from these rows and the OpenAPI document is built
+from the same rows, so the document cannot say something that the app does not do. Body
+types are given by name: their module is only imported when a request needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+JSON = "application/json"
+SDP = "application/sdp"
+
+
+class Access(Enum):
+    """Who may call an operation."""
+
+    OPEN = "open"  # anybody
+    APPLICATION = "application"  # the customer's application: a function key, or an Entra principal
+    CLIENT = "client"  # a caller's own client, with its session's client token
+    WORKER = "worker"  # our own data plane, with a service token
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryParameter:
+    """A query parameter; `schema` is JSON Schema."""
+
+    name: str
+    schema: Mapping[str, object]
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A successful answer. `body` names a type of functions.bodies, or is "" for none or for SDP."""
+
+    status: int
+    description: str
+    body: str = ""
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method on one path. `name` is the function's name in Azure and the operationId.
+
+    path: below the host's route prefix, with `{session_id}` where it applies.
+    request: names a type of functions.bodies, or "" for none; `sdp` bodies are text.
+    problems: the codes an application should know, by HTTP status.
+    internal: left out of the public document's audience by a tag, but documented.
+    """
+
+    name: str
+    method: str
+    path: str
+    access: Access
+    summary: str
+    answers: tuple[Answer, ...]
+    description: str = ""
+    request: str = ""
+    request_content_type: str = JSON
+    request_required: bool = True
+    query: tuple[QueryParameter, ...] = ()
+    problems: Mapping[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    tag: str = "sessions"
+
+    @property
+    def of_a_session(self) -> bool:
+        """Whether the path names one session."""
+        return "{session_id}" in self.path
+
+
+_SESSION_PROBLEMS = {400: ("invalid_session_id",), 404: ("session_not_found",)}
+_START_PROBLEMS = {
+    404: ("unknown_agent",),
+    429: ("rate_limited", "too_many_live_sessions"),
+    502: ("provider_unauthorized", "provider_rejected"),
+}
+_LIMIT = QueryParameter(
+    name="limit",
+    schema={"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
+    description="How many sessions to return at most.",
+)
+
+CREATE_TOKEN = Operation(
+    name="create_token",
+    method="POST",
+    path="v1/token",
+    access=Access.APPLICATION,
+    tag="calls",
+    summary="Start a session for a client that posts its own SDP offer",
+    description=(
+        "Answers with an ephemeral secret that is bound to the agent's configuration, the URL for the SDP "
+        "offer, and a client token for what the client may do to this session."
+    ),
+    request="TokenRequest",
+    answers=(Answer(status=201, description="The session waits for its call.", body="TokenGranted"),),
+    problems={**_START_PROBLEMS, 400: ("invalid_json", "invalid_body", "agent_variables")},
+)
+CREATE_SESSION = Operation(
+    name="create_session",
+    method="POST",
+    path="v1/sessions",
+    access=Access.APPLICATION,
+    tag="calls",
+    summary="Exchange an SDP offer for an answer, with the agent already attached",
+    request_content_type=SDP,
+    query=(
+        QueryParameter(
+            name="agent", schema={"type": "string"}, description="The agent that answers.", required=True
+        ),
+    ),
+    answers=(
+        Answer(
+            status=201,
+            description="The SDP answer; an agent is attached to the call.",
+            content_type=SDP,
+            headers={
+                "Location": "The session's path.",
+                "x-sidetone-client-token": "A token for what the client may do to this session.",
+            },
+        ),
+    ),
+    problems={**_START_PROBLEMS, 400: ("invalid_sdp", "invalid_query"), 503: ("no_worker_attached",)},
+)
+REPORT_CALL = Operation(
+    name="report_call",
+    method="POST",
+    path="v1/sessions/{session_id}/call",
+    access=Access.CLIENT,
+    tag="calls",
+    summary="Report the call id that the provider's Location header gave",
+    request="CallReport",
+    answers=(Answer(status=202, description="A worker attaches to the call.", body="SessionView"),),
+    problems={
+        400: ("invalid_call_id", "invalid_json", "invalid_body"),
+        404: ("session_not_found",),
+        409: ("call_already_reported", "call_of_another_session", "session_ended"),
+    },
+)
+HANG_UP = Operation(
+    name="hang_up",
+    method="DELETE",
+    path="v1/sessions/{session_id}/call",
+    access=Access.CLIENT,
+    tag="calls",
+    summary="Hang up, from the caller's own client",
+    answers=(Answer(status=202, description="The call is ending.", body="SessionView"),),
+    problems=_SESSION_PROBLEMS,
+)
+LIST_SESSIONS = Operation(
+    name="list_sessions",
+    method="GET",
+    path="v1/sessions",
+    access=Access.APPLICATION,
+    summary="List sessions, newest first",
+    query=(
+        _LIMIT,
+        QueryParameter(
+            name="cursor", schema={"type": "string"}, description="`next` of the page before this one."
+        ),
+        QueryParameter(
+            name="state",
+            schema={"type": "string", "enum": ["created", "connecting", "active", "ended", "archived"]},
+            description="Only sessions in this state.",
+        ),
+    ),
+    answers=(Answer(status=200, description="A page of sessions.", body="SessionList"),),
+    problems={400: ("invalid_query",)},
+)
+READ_SESSION = Operation(
+    name="read_session",
+    method="GET",
+    path="v1/sessions/{session_id}",
+    access=Access.APPLICATION,
+    summary="Read a session",
+    answers=(Answer(status=200, description="The session.", body="SessionView"),),
+    problems=_SESSION_PROBLEMS,
+)
+READ_EVENTS = Operation(
+    name="read_events",
+    method="GET",
+    path="v1/sessions/{session_id}/events",
+    access=Access.APPLICATION,
+    summary="Read the session's event log, oldest first",
+    description="Follow a live session by passing `next` as `after`, with `wait_s` to wait for news.",
+    query=(
+        QueryParameter(
+            name="after",
+            schema={"type": "string", "pattern": r"^[0-9]{1,20}-[0-9]{1,20}$", "default": "0-0"},
+            description="Only entries after this id.",
+        ),
+        QueryParameter(
+            name="limit",
+            schema={"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+            description="How many entries to return at most.",
+        ),
+        QueryParameter(
+            name="wait_s",
+            schema={"type": "integer", "minimum": 0, "maximum": 20, "default": 0},
+            description="How long to wait for an entry when there is none yet, in seconds.",
+        ),
+    ),
+    answers=(Answer(status=200, description="A page of the log.", body="EventPage"),),
+    problems={400: ("invalid_session_id", "invalid_query"), 404: ("session_not_found",)},
+)
+READ_TRANSCRIPT = Operation(
+    name="read_transcript",
+    method="GET",
+    path="v1/sessions/{session_id}/transcript",
+    access=Access.APPLICATION,
+    summary="Read what was said and done, in the order it was spoken",
+    answers=(Answer(status=200, description="The transcript so far.", body="TranscriptView"),),
+    problems=_SESSION_PROBLEMS,
+)
+END_SESSION = Operation(
+    name="end_session",
+    method="POST",
+    path="v1/sessions/{session_id}/end",
+    access=Access.APPLICATION,
+    summary="End a session's call, with a goodbye if you like",
+    request="EndRequest",
+    request_required=False,
+    answers=(Answer(status=202, description="The call is ending, or was over already.", body="SessionView"),),
+    problems={400: ("invalid_session_id", "invalid_json", "invalid_body"), 404: ("session_not_found",)},
+)
+ERASE_SESSION = Operation(
+    name="erase_session",
+    method="DELETE",
+    path="v1/sessions/{session_id}",
+    access=Access.APPLICATION,
+    summary="End a session if it is live, and erase everything that is kept of it",
+    answers=(Answer(status=204, description="Nothing of the session is left."),),
+    problems=_SESSION_PROBLEMS,
+)
+START_TOOL_CALL = Operation(
+    name="start_tool_call",
+    method="POST",
+    path="v1/sessions/{session_id}/tool-calls",
+    access=Access.WORKER,
+    tag="internal",
+    summary="Start the orchestration of a durable tool call; starting it twice is harmless",
+    request="StartDurableTool",
+    answers=(Answer(status=202, description="It runs, or has run.", body="Accepted"),),
+    problems={400: ("invalid_body",), 404: ("session_not_found",)},
+)
+REPORT_LIFECYCLE = Operation(
+    name="report_lifecycle",
+    method="POST",
+    path="v1/sessions/{session_id}/lifecycle",
+    access=Access.WORKER,
+    tag="internal",
+    summary="Tell the session's orchestration that it was attached or has ended; twice or late is harmless",
+    request="LifecycleEvent",
+    answers=(Answer(status=202, description="Noted.", body="Accepted"),),
+    problems={400: ("invalid_body",)},
+)
+HEALTH = Operation(
+    name="health",
+    method="GET",
+    path="v1/health",
+    access=Access.OPEN,
+    tag="operation",
+    summary="Whether the app runs; looks at nothing else",
+    answers=(Answer(status=200, description="It runs.", body="Health"),),
+)
+READY = Operation(
+    name="ready",
+    method="GET",
+    path="v1/ready",
+    access=Access.OPEN,
+    tag="operation",
+    summary="Whether calls can be taken: Redis and the realtime service answer",
+    answers=(
+        Answer(status=200, description="Calls can be taken.", body="Readiness"),
+        Answer(status=503, description="Something that calls need does not answer.", body="Readiness"),
+    ),
+)
+OPENAPI = Operation(
+    name="openapi",
+    method="GET",
+    path="v1/openapi.json",
+    access=Access.OPEN,
+    tag="operation",
+    summary="This document",
+    answers=(Answer(status=200, description="An OpenAPI 3.1 document.", body="Document"),),
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    CREATE_TOKEN,
+    CREATE_SESSION,
+    REPORT_CALL,
+    HANG_UP,
+    LIST_SESSIONS,
+    READ_SESSION,
+    READ_EVENTS,
+    READ_TRANSCRIPT,
+    END_SESSION,
+    ERASE_SESSION,
+    START_TOOL_CALL,
+    REPORT_LIFECYCLE,
+    HEALTH,
+    READY,
+    OPENAPI,
+)

@@ -1,0 +1,41 @@
+"""Ending a session from outside the conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.orchestrations import ENDED
+from functions.session_start import now_ms
+
+if TYPE_CHECKING:
+    from functions.endpoint import Call
+    from functions.orchestrations import Orchestrations
+    from shared.session.model import EndReason, Session
+
+
+async def end_session(
+    call: Call, orchestrations: Orchestrations, session: Session, *, reason: EndReason, goodbye: str = ""
+) -> Session:
+    """End `session` and return it as it then is; a session that is over stays as it is.
+
+    With a worker attached, the command goes to its inbox, so that the agent can say goodbye and the
+    worker closes the books. Before that nobody reads the inbox: the session ends at once, and a worker
+    that is about to attach is turned away.
+    """
+    from shared.session.commands import EndCall
+    from shared.session.model import SessionState
+
+    needs = call.dependencies
+    session_id = session.session_id
+    if not session.live:
+        return session
+    if session.state is SessionState.ACTIVE:
+        await needs.inbox.put(
+            session_id, EndCall(reason=reason.value, goodbye=goodbye), traceparent=call.traceparent
+        )
+        return session
+    await needs.sessions.mark_ended(session_id, reason, now_ms())
+    told = await orchestrations.raise_event(session_id, ENDED, {"reason": reason.value})
+    if not told and session.call_id:  # else the orchestration hangs up
+        await needs.provider.hang_up(session.call_id)
+    return await needs.sessions.get(session_id)

@@ -1,0 +1,117 @@
+"""The orchestration `tool_call`: run a durable tool, bring its one result to the session's inbox.
+
+Its id is made of the session's and the call's, so that starting it twice runs it once. What a
+tool answers is a result, failures included; only what could go better the next time is retried.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import azure.durable_functions as df
+
+from functions.durable import Payload, activity, as_object, number, orchestrator, text
+from functions.orchestrations import TOOL_CALL
+from shared.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from azure.durable_functions.models.Task import TaskBase
+
+    from functions.dependencies import Dependencies
+
+blueprint = df.Blueprint()
+
+RUN_TOOL = "run_durable_tool"
+DELIVER_RESULT = "deliver_tool_result"
+
+_SPAN = "tool_call"
+_RUN_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1_000, max_number_of_attempts=3)
+# Redis may be gone for some minutes; the result is brought when it is back.
+_DELIVER_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=60)
+
+
+@orchestrator(blueprint, TOOL_CALL)
+def tool_call(context: df.DurableOrchestrationContext) -> Generator[TaskBase, object, dict[str, object]]:
+    """Input: session_id, tool_call_id, tool, arguments, traceparent. Output: status."""
+    given = as_object(context.get_input())
+    started_at = context.current_utc_datetime
+    try:
+        result = yield context.call_activity_with_retry(RUN_TOOL, _RUN_RETRY, dict(given))
+        outcome = as_object(result)
+    except Exception:  # the activity logged it; its text here can hold internals, so the model gets none
+        outcome = _given_up(context.current_utc_datetime - started_at)
+    delivery: dict[str, object] = {
+        "session_id": text(given, "session_id"),
+        "tool_call_id": text(given, "tool_call_id"),
+        "traceparent": text(given, "traceparent"),
+        **outcome,
+    }
+    yield context.call_activity_with_retry(DELIVER_RESULT, _DELIVER_RETRY, delivery)
+    return {"status": text(outcome, "status")}
+
+
+@activity(blueprint, RUN_TOOL, span_name=f"{_SPAN} execute")
+async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
+    """Run the tool once and return its outcome: status, output (JSON text), duration_ms."""
+    from shared.ids import tool_instance_id
+    from shared.tools.context import ToolContext
+    from shared.tools.execution import run_tool, unknown_tool_outcome
+
+    session_id, tool_call_id = text(payload, "session_id"), text(payload, "tool_call_id")
+    session = await needs.sessions.get(session_id)
+    agent = (await needs.agents()).get(session.agent)
+    tool = agent.tools.get(text(payload, "tool"))
+    if tool is None:
+        outcome = unknown_tool_outcome(text(payload, "tool"), sorted(agent.tools))
+    else:
+        context = ToolContext(
+            session_id=session_id,
+            tool_call_id=tool_call_id,
+            idempotency_key=tool_instance_id(session_id, tool_call_id),
+            agent=agent.name,
+            variables=session.variables,
+        )
+        outcome = await run_tool(tool, text(payload, "arguments"), context)
+    return {
+        "status": outcome.status.value,
+        "output": outcome.output,
+        "duration_ms": outcome.duration_ms,
+    }
+
+
+@activity(blueprint, DELIVER_RESULT, span_name=f"{_SPAN} deliver")
+async def deliver_tool_result(payload: Payload, needs: Dependencies) -> Payload:
+    """Put the result into the session's inbox, once; a session that was erased needs none."""
+    from shared.session.commands import ToolResult
+    from shared.session.log import ToolStatus
+
+    tool_call_id = text(payload, "tool_call_id")
+    result = ToolResult(
+        tool_call_id=tool_call_id,
+        status=ToolStatus(text(payload, "status")),
+        output=text(payload, "output"),
+        duration_ms=number(payload, "duration_ms"),
+    )
+    try:
+        entry_id = await needs.inbox.put(
+            text(payload, "session_id"),
+            result,
+            dedupe=tool_call_id,
+            traceparent=text(payload, "traceparent"),
+        )
+    except NotFoundError:
+        return {"delivered": False}
+    return {"delivered": bool(entry_id)}
+
+
+def _given_up(took: timedelta) -> Mapping[str, object]:
+    """Return the outcome for a tool that could not be run at all, for the model to act on."""
+    message = "The tool could not be run now. Tell the caller, and offer another way or a later try."
+    return {
+        "status": "error",
+        "output": json.dumps({"error": {"code": "tool_failed", "message": message}}),
+        "duration_ms": took.total_seconds() * 1000,
+    }
