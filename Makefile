@@ -3,10 +3,11 @@
 
 PYTHON ?=
 WAV    ?=
+SAY    ?=
 AGENT  ?=
 TRACE  ?=
 ARGS   ?=
-export PYTHON WAV AGENT TRACE
+export PYTHON WAV SAY AGENT TRACE
 
 BIN := .venv/bin
 
@@ -29,7 +30,7 @@ setup: ## Make .venv with exactly the locked dependencies
 run: setup ## Start everything on this machine, place a spoken demonstration call, stay up
 	@exec $(BIN)/python -m emulators run $(ARGS)
 
-call: setup ## Place another call on the running stack (WAV=question.wav, AGENT=name, TRACE=1)
+call: setup ## Place another call on the running stack (WAV=a.wav, SAY="some words", AGENT=name, TRACE=1)
 	@exec $(BIN)/python -m emulators call $(ARGS)
 
 test: setup ## Run every test: unit, integration, end to end

@@ -37,6 +37,7 @@ from shared.session.log import (
 _WHO_WIDTH = 9
 _INDENT = 2 + 7 + 2 + _WHO_WIDTH
 _LONGEST_JSON = 240
+_PLAIN_WIDTH = 140
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,11 @@ class ConversationConsole:
         """`output`: default is standard output. `terminal`: whether it is one; default is to look."""
         self._console = Console(file=output, force_terminal=terminal, highlight=False)
         self._started_at_ms: int | None = None
+
+    @property
+    def width(self) -> int:
+        """How many characters a line has; wide where the output is not a terminal."""
+        return self._console.width if self._console.is_terminal else _PLAIN_WIDTH
 
     def say(self, text: str, style: str = "") -> None:
         """Show a line that is about the stack rather than from the log."""

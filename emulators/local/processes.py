@@ -29,6 +29,7 @@ class Part:
     name: short, also the name of its log file.
     title: what a person calls it, with its article where it has one ("the worker").
     environment: its whole environment.
+    directory: where it runs; None is where we do.
     probe: tells whether it is ready; without one, it is ready when it prints a line that starts with "ready".
     """
 
@@ -36,6 +37,7 @@ class Part:
     title: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    directory: Path | None = None
     ready_within_s: float = 30.0
     probe: Callable[[], Awaitable[bool]] | None = None
 
@@ -90,6 +92,7 @@ class Processes:
                 stdout=output,
                 stderr=output,
                 env=dict(part.environment),
+                cwd=part.directory,
                 start_new_session=True,
             )
         except OSError as error:

@@ -1,0 +1,178 @@
+"""Which processes make up the local stack, and how settings tie them together.
+
+The product's own processes get settings and nothing else: the same ones that they would have in
+Azure. Where the environment or `.env` already names a real service, that is used and no emulator
+is started in its place: AZURE_OPENAI_ENDPOINT (or PROVIDER=openai), REDIS_URL,
+OTEL_EXPORTER_OTLP_ENDPOINT or APPLICATIONINSIGHTS_CONNECTION_STRING.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from emulators.local.addresses import REPOSITORY, Addresses
+from emulators.local.errors import LocalStackError
+from emulators.local.ports import Ports
+from emulators.local.processes import Part
+from emulators.redis_server import RedisUnavailableError, answers, redis_command
+
+DEFAULT_AGENT = "member_services"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The parts in the order to start them in, the ports they need, and where they will be reached."""
+
+    parts: tuple[Part, ...]
+    ports: Ports
+    needed_ports: tuple[str, ...]
+    addresses: Addresses
+    run_directory: Path
+
+
+def given_settings(environment: Mapping[str, str], env_file: Path = REPOSITORY / ".env") -> dict[str, str]:
+    """Return what `.env` and the environment set, the environment first, without empty values."""
+    merged = {**dotenv_values(env_file), **environment}
+    return {name: value for name, value in merged.items() if value}
+
+
+def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
+    """Return the stack for these settings; nothing is started or written.
+
+    Raises LocalStackError for wrong ports and where there is no Redis server.
+    """
+    given = given_settings(environment)
+    ports = Ports.from_environment(given)
+    own_redis = "REDIS_URL" not in given
+    own_realtime = "AZURE_OPENAI_ENDPOINT" not in given and given.get("PROVIDER", "azure_openai") != "openai"
+    own_traces = not {"OTEL_EXPORTER_OTLP_ENDPOINT", "APPLICATIONINSIGHTS_CONNECTION_STRING"} & given.keys()
+
+    functions_url = f"http://127.0.0.1:{ports.functions}"
+    settings = {
+        "PYTHONUNBUFFERED": "1",
+        "CONTROL_PLANE_URL": functions_url,
+        "WORKER_HOST": "127.0.0.1",
+        "WORKER_PORT": str(ports.worker),
+        "SIGNING_KEYS": given.get("SIGNING_KEYS") or _new_signing_keys(),
+    }
+    needed = ["functions", "worker"]
+    parts: list[Part] = []
+    redis_url = given.get("REDIS_URL", "")
+    if own_redis:
+        redis_url = settings["REDIS_URL"] = f"redis://127.0.0.1:{ports.redis}/0"
+        needed.append("redis")
+        parts.append(_redis(environment, ports.redis, run_directory))
+    traces_url = ""
+    if own_traces:
+        traces_url = settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports.traces}"
+        needed.append("traces")
+        parts.append(_emulator("traces", "the trace sink", environment, ["--port", str(ports.traces)]))
+    realtime_url = given.get("AZURE_OPENAI_ENDPOINT", "")
+    if own_realtime:
+        api_key = secrets.token_urlsafe(24)
+        realtime_url = settings["AZURE_OPENAI_ENDPOINT"] = f"http://127.0.0.1:{ports.realtime}"
+        settings["AZURE_OPENAI_API_KEY"] = api_key
+        needed.append("realtime")
+        parts.append(_realtime(environment, ports.realtime, api_key))
+    function_key = secrets.token_urlsafe(24)
+    parts.append(_functions({**environment, **settings}, ports.functions, run_directory, function_key))
+    parts.append(
+        Part(
+            name="worker",
+            title="the worker",
+            command=[sys.executable, "-m", "realtime_worker"],
+            environment={**environment, **settings},
+            directory=REPOSITORY,
+        )
+    )
+    addresses = Addresses(
+        pid=os.getpid(),
+        functions_url=functions_url,
+        function_key=function_key,
+        worker_url=f"http://127.0.0.1:{ports.worker}",
+        realtime_url=realtime_url,
+        redis_url=redis_url,
+        traces_url=traces_url,
+    )
+    return Stack(
+        parts=tuple(parts),
+        ports=ports,
+        needed_ports=tuple(needed),
+        addresses=addresses,
+        run_directory=run_directory,
+    )
+
+
+def prepare(stack: Stack) -> None:
+    """Make an empty run directory with the Functions host's keys in it: each run starts from nothing.
+
+    Raises LocalStackError when a port is taken.
+    """
+    stack.ports.require_free(*stack.needed_ports)
+    for name in ("redis", "functions", "logs"):
+        shutil.rmtree(stack.run_directory / name, ignore_errors=True)
+        (stack.run_directory / name).mkdir(parents=True)
+    keys = _keys_file(stack.run_directory)
+    keys.touch(mode=0o600)
+    keys.write_text(json.dumps(_host_keys(stack.addresses.function_key)), encoding="utf-8")
+
+
+def _redis(environment: Mapping[str, str], port: int, run_directory: Path) -> Part:
+    try:
+        command = redis_command(port, run_directory / "redis")
+    except RedisUnavailableError as error:
+        raise LocalStackError(str(error)) from error
+
+    async def answering() -> bool:
+        return await asyncio.to_thread(answers, port)
+
+    return Part(name="redis", title="Redis", command=command, environment=environment, probe=answering)
+
+
+def _realtime(environment: Mapping[str, str], port: int, api_key: str) -> Part:
+    # Its mind: the rules beside the agent, or a chat model where the person has configured one.
+    options = ["--port", str(port), "--api-key", api_key]
+    options += ["--mind", str(REPOSITORY / "agents" / f"{DEFAULT_AGENT}.rules.yaml")]
+    return _emulator("realtime", "the realtime emulator", environment, options, ready_within_s=60)
+
+
+def _functions(environment: Mapping[str, str], port: int, run_directory: Path, function_key: str) -> Part:
+    options = [str(REPOSITORY), "--port", str(port), "--auth", "--keys", str(_keys_file(run_directory))]
+    options += ["--db", str(run_directory / "functions" / "durable.sqlite")]
+    return _emulator("functions", "the Functions host", environment, options)
+
+
+def _emulator(
+    name: str, title: str, environment: Mapping[str, str], options: list[str], *, ready_within_s: float = 30
+) -> Part:
+    return Part(
+        name=name,
+        title=title,
+        command=[sys.executable, "-m", "emulators", name, *options],
+        environment={**environment, "PYTHONUNBUFFERED": "1"},
+        directory=REPOSITORY,
+        ready_within_s=ready_within_s,
+    )
+
+
+def _keys_file(run_directory: Path) -> Path:
+    return run_directory / "functions" / "keys.json"
+
+
+def _host_keys(function_key: str) -> dict[str, object]:
+    return {"host": {"default": function_key}}
+
+
+def _new_signing_keys() -> str:
+    return f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}"
