@@ -1,0 +1,45 @@
+"""`python -m shared.agents check [DIR]`: check an agents directory without starting anything."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from shared.agents.agent import Agent
+from shared.agents.catalog import load_agents
+from shared.agents.problems import AgentLoadError
+
+
+def main() -> int:
+    """Return 0 after a summary of the agents, 1 after the list of what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m shared.agents", description="Check agents.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="read every agent, prompt and tool, and say what is wrong")
+    check.add_argument("directory", nargs="?", default=os.environ.get("AGENTS_DIR") or "agents")
+    directory: str = parser.parse_args().directory
+    try:
+        catalog = load_agents(directory)
+    except AgentLoadError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    for agent in catalog:
+        sys.stdout.write(_summary(agent))
+    return 0
+
+
+def _summary(agent: Agent) -> str:
+    tools = ", ".join(f"{tool.name} ({tool.execution.value})" for tool in agent.tools.values())
+    required = [name for name, found in agent.variables.items() if found.default is None]
+    lines = [
+        f"{agent.name}  version {agent.version}",
+        f"  {agent.description}",
+        f"  voice {agent.voice}, language {agent.language}, {len(agent.tools)} tools: {tools or 'none'}",
+        f"  variables: {', '.join(agent.variables) or 'none'}"
+        + (f" (required: {', '.join(required)})" if required else ""),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""An agent: who answers a call, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from shared.agents.prompt import Prompt
+from shared.errors import InvalidRequestError
+from shared.session.model import Transport
+from shared.tools.definition import Tool
+
+# A variable comes from the application that starts the session and ends up in the prompt.
+MAX_VARIABLE_LENGTH = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerVad:
+    """The caller's turn ends with silence. Times in milliseconds; `threshold` from 0 to 1."""
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+    idle_timeout_ms: int | None = None
+    interrupt_response: bool = True
+
+    def as_session_field(self, transport: Transport) -> dict[str, object]:
+        """Return `audio.input.turn_detection` of the GA Realtime session; SIP calls take no tuning."""
+        tuning: dict[str, object] = {
+            "threshold": self.threshold,
+            "prefix_padding_ms": self.prefix_padding_ms,
+            "silence_duration_ms": self.silence_duration_ms,
+        }
+        idle: dict[str, object] = (
+            {} if self.idle_timeout_ms is None else {"idle_timeout_ms": self.idle_timeout_ms}
+        )
+        return {
+            "type": "server_vad",
+            **({} if transport is Transport.SIP else tuning),
+            **idle,
+            "create_response": True,
+            "interrupt_response": self.interrupt_response,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticVad:
+    """A model judges whether the caller has finished."""
+
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    interrupt_response: bool = True
+
+    def as_session_field(self, transport: Transport) -> dict[str, object]:
+        """Return `audio.input.turn_detection` of the GA Realtime session."""
+        return {
+            "type": "semantic_vad",
+            "eagerness": self.eagerness,
+            "create_response": True,
+            "interrupt_response": self.interrupt_response,
+        }
+
+
+TurnDetection: TypeAlias = ServerVad | SemanticVad
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentLimits:
+    """max_duration_s: how long one call may last, in seconds; None leaves it to the settings."""
+
+    max_duration_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """A value that the prompt takes from whoever starts the session. `default` None: it must be given."""
+
+    description: str = ""
+    default: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Agent:
+    """One agent, checked.
+
+    version: digest of its YAML, its prompt with all it includes, and the tool modules.
+    language: ISO 639-1 code, for the transcription.
+    greeting: what it says first, word for word; "" lets the caller begin.
+    max_output_tokens: per response, 1 to 4096, or "inf".
+    """
+
+    name: str
+    version: str
+    description: str
+    voice: str
+    language: str
+    greeting: str
+    prompt: Prompt = field(repr=False)
+    variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
+    tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+    turn_detection: TurnDetection = field(default_factory=ServerVad)
+    limits: AgentLimits = field(default_factory=AgentLimits)
+    max_output_tokens: int | Literal["inf"] = "inf"
+
+    def instructions(self, variables: Mapping[str, str]) -> str:
+        """Return the prompt with `variables` in it.
+
+        Raises InvalidRequestError "agent_variables" when one is missing, unknown, or too long.
+        """
+        declared = self.variables
+        wrong = [f"{name} is not known" for name in variables if name not in declared]
+        wrong += [
+            f"{name} is missing"
+            for name, variable in declared.items()
+            if variable.default is None and name not in variables
+        ]
+        wrong += [
+            f"{name} has {len(value)} characters, at most {MAX_VARIABLE_LENGTH}"
+            for name, value in variables.items()
+            if len(value) > MAX_VARIABLE_LENGTH
+        ]
+        if wrong:
+            takes = ", ".join(sorted(declared)) or "none"
+            raise InvalidRequestError(
+                "agent_variables",
+                f"The variables do not fit the agent {self.name}: {'; '.join(wrong)}. It takes: {takes}.",
+            )
+        defaults = {name: variable.default or "" for name, variable in declared.items()}
+        return self.prompt.render({**defaults, **variables})
