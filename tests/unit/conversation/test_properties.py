@@ -1,0 +1,209 @@
+"""Whatever happens in whatever order, the conversation keeps its promises."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from realtime_worker.conversation.core import Phase
+from realtime_worker.conversation.effects import Effect, Finish, RunInline, Send, StartDurable
+from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
+from shared.session.log import ToolCalled, ToolFinished, ToolStatus
+from tests.unit.conversation.scene import Scene, call_item, conversation
+
+
+class Conversing(RuleBasedStateMachine):
+    """A service that behaves as documented, a caller and tools that behave as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene = Scene(conversation(greeting="Hello."), talking=False, watch=self.watch_requests)
+        self.connected = False
+        self.configured = False
+        self.active = ""
+        self.responses = 0
+        self.calls = 0
+        self.commands = 0
+        self.seen = 0
+        self.in_conversation: list[str] = []
+        self.speaking = False
+        self.connect()
+
+    # --- the service -------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        self.scene.take(self.scene.subject.opened(self.scene.now))
+        self.connected = True
+        self.configured = False
+
+    def receive(self) -> None:
+        """The service reads what was sent: it starts, refuses or acknowledges."""
+        effects, self.seen = self.scene.effects[self.seen :], len(self.scene.effects)
+        for effect in effects:
+            if not isinstance(effect, Send) or not self.connected:
+                continue
+            kind = effect.event["type"]
+            if kind == "session.update":
+                self.configured = True
+                self.scene.say("session.updated")
+            elif kind == "response.create":
+                assert self.configured, "a request went out before the configuration was confirmed"
+                if self.active:  # one that crossed a response of the service's own, or was repeated
+                    busy = "conversation_already_has_active_response"
+                    self.scene.say("error", error={"code": busy, "event_id": effect.event["event_id"]})
+                else:
+                    self.start(effect.event["response"])
+            elif kind == "conversation.item.create":
+                item = effect.event["item"]
+                self.in_conversation.append(item["call_id"])  # type: ignore[index]
+                self.scene.say("conversation.item.added", item=item)
+            elif kind == "response.cancel" and self.active:
+                self.finish("cancelled", calls=0)
+
+    def start(self, request: object) -> None:
+        self.responses += 1
+        self.active = f"r{self.responses}"
+        metadata = request.get("metadata") if isinstance(request, dict) else None
+        self.scene.say("response.created", response={"id": self.active, "metadata": metadata})
+
+    def finish(self, status: str, calls: int) -> None:
+        items = []
+        for number in range(calls):
+            self.calls += 1
+            items.append(call_item(f"c{self.calls}", ("look_up", "pay", "book", "fly")[number % 4]))
+        for item in items:
+            self.scene.say("response.output_item.done", response_id=self.active, item=item)
+        done = {"id": self.active, "status": status, "output": items}
+        self.active = ""
+        self.scene.say("response.done", response=done)
+
+    @rule()
+    @precondition(lambda self: self.connected)
+    def service_reads(self) -> None:
+        self.receive()
+
+    @rule()
+    @precondition(lambda self: self.active and self.connected)
+    def audio_plays_out(self) -> None:
+        self.scene.say("output_audio_buffer.started", response_id=self.active)
+        self.scene.say("output_audio_buffer.stopped", response_id=self.active)
+
+    @rule(status=st.sampled_from(["completed", "cancelled", "failed"]), calls=st.integers(0, 4))
+    @precondition(lambda self: self.active and self.connected)
+    def response_ends(self, status: str, calls: int) -> None:
+        self.finish(status, calls if status == "completed" else 0)
+
+    @rule()
+    @precondition(lambda self: self.connected)
+    def connection_drops(self) -> None:
+        self.connected = self.configured = False
+        self.active = ""
+        self.speaking = False
+        self.seen = len(self.scene.effects)
+        self.scene.subject.lost()
+
+    @rule()
+    @precondition(lambda self: not self.connected)
+    def connection_returns(self) -> None:
+        self.connect()
+
+    def watch_requests(self, effects: list[Effect]) -> None:
+        asked = [e for e in effects if isinstance(e, Send) and e.event["type"] == "response.create"]
+        assert not (asked and self.active), "a request went out although a response was known to be active"
+        assert len(asked) <= 1, "two requests went out at once"
+
+    # --- the caller, the tools, the operator ----------------------------------------------------
+
+    @rule()
+    @precondition(lambda self: self.configured)
+    def caller_speaks_and_the_service_answers(self) -> None:
+        self.receive()
+        self.scene.say("input_audio_buffer.speech_started", item_id=f"u{self.scene.now}")
+        if self.active:
+            self.finish("cancelled", calls=0)
+        self.scene.say("input_audio_buffer.speech_stopped", item_id=f"u{self.scene.now}")
+        self.receive()
+        if not self.active:
+            self.start(None)
+
+    @rule(number=st.integers(0, 60), twice=st.booleans())
+    def a_tool_finishes(self, number: int, twice: bool) -> None:
+        started = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
+        if not started:
+            return
+        call = started[number % len(started)]
+        for _ in range(1 + twice):
+            if isinstance(call, StartDurable):
+                result = ToolResult(
+                    tool_call_id=call.tool_call_id, status=ToolStatus.OK, output="{}", duration_ms=1
+                )
+                self.command(result)
+            else:
+                effects = self.scene.subject.tool_finished(
+                    call.tool_call_id, ToolStatus.OK, "{}", 1.0, self.scene.now
+                )
+                self.scene.take(effects)
+
+    @rule()
+    def operator_says_something(self) -> None:
+        self.command(Say(text="One moment."))
+
+    @rule(goodbye=st.sampled_from(["", "Goodbye."]))
+    @precondition(lambda self: self.responses > 8)
+    def operator_ends_the_call(self, goodbye: str) -> None:
+        self.command(EndCall(reason="operator_ended", goodbye=goodbye))
+
+    def command(self, command: ToolResult | Say | EndCall) -> None:
+        self.commands += 1
+        entry = InboxEntry(entry_id=f"{self.commands}-0", command=command)
+        self.scene.take(self.scene.subject.command(entry, self.scene.now))
+
+    @rule(milliseconds=st.sampled_from([1, 400, 2_000, 16_000]))
+    def time_passes(self, milliseconds: int) -> None:
+        self.scene.wait(milliseconds)
+
+    # --- promises ---------------------------------------------------------------------------------
+
+    @invariant()
+    def every_call_is_recorded_once_and_settled_at_most_once(self) -> None:
+        called = [entry.tool_call_id for entry in self.scene.logged(ToolCalled)]
+        finished = [entry.tool_call_id for entry in self.scene.logged(ToolFinished)]
+        assert len(called) == len(set(called))
+        assert len(finished) == len(set(finished))
+        assert set(finished) <= set(called)
+
+    @invariant()
+    def outputs_are_sent_only_for_settled_calls(self) -> None:
+        settled = {entry.tool_call_id for entry in self.scene.logged(ToolFinished)}
+        assert set(self.scene.outputs()) <= settled
+
+    @invariant()
+    def an_end_is_final(self) -> None:
+        finishes = self.scene.wanted(Finish)
+        assert len(finishes) <= 1
+        if finishes:
+            assert self.scene.subject.phase is Phase.OVER
+            assert isinstance(self.scene.effects[-1], Finish) or not isinstance(self.scene.effects[-1], Send)
+
+    def teardown(self) -> None:
+        """Left in peace, the conversation gets every output across and speaks about it."""
+        if self.scene.subject.phase is Phase.OVER:
+            return
+        if not self.connected:
+            self.connect()
+        for _ in range(60):
+            self.receive()
+            if self.active:
+                self.scene.say("output_audio_buffer.stopped", response_id=self.active)
+                self.finish("completed", calls=0)
+            self.scene.wait(3_000)
+        if self.scene.subject.phase is Phase.OVER:
+            return
+        settled = {entry.tool_call_id for entry in self.scene.logged(ToolFinished)}
+        assert settled <= set(self.in_conversation), "an output never reached the service"
+        assert self.scene.subject.next_deadline_ms() is None, "something wanted was never asked for"
+
+
+TestConversing = Conversing.TestCase
+TestConversing.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

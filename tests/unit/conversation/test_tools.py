@@ -1,0 +1,171 @@
+"""Every function call gets exactly one output, recorded before it is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime_worker.conversation.effects import ConsumeInbox, Record, RunInline, Send, StartDurable
+from shared.session.commands import InboxEntry, ToolResult
+from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolStatus
+from tests.unit.conversation.scene import Scene, call_item, conversation
+
+
+def finish(scene: Scene, call_id: str, output: str = '{"ok":true}') -> None:
+    scene.take(scene.subject.tool_finished(call_id, ToolStatus.OK, output, 12.5, scene.now))
+
+
+def test_a_call_is_recorded_before_it_runs() -> None:
+    scene = Scene(conversation())
+    effects = scene.say("response.output_item.done", response_id="r1", item=call_item("c1"))
+    kinds = [type(effect) for effect in effects]
+    assert kinds == [Record, RunInline]
+    assert scene.logged(ToolCalled)[0].tool_call_id == "c1"
+
+
+def test_an_output_is_recorded_and_waits_for_the_commit() -> None:
+    scene = Scene(conversation())
+    scene.say("response.output_item.done", response_id="r1", item=call_item("c1"))
+    finish(scene, "c1")
+    output = next(
+        e for e in scene.effects if isinstance(e, Send) and e.event["type"] == "conversation.item.create"
+    )
+    assert output.after_commit
+    assert scene.logged(ToolFinished)[0].status is ToolStatus.OK
+
+
+def test_the_reply_waits_until_the_response_is_done() -> None:
+    scene = Scene(conversation())
+    scene.say("response.created", response={"id": "r1"})
+    scene.say("response.output_item.done", response_id="r1", item=call_item("c1"))
+    finish(scene, "c1")
+    assert scene.outputs() == ["c1"]
+    assert scene.sent("response.create") == []
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": [call_item("c1")]})
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_parallel_calls_of_one_response_answer_once() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", "pay"))
+    finish(scene, "c1")
+    assert scene.sent("response.create") == []
+    finish(scene, "c2")
+    assert scene.outputs() == ["c1", "c2"]
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_a_second_result_for_a_call_changes_nothing() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"))
+    finish(scene, "c1")
+    finish(scene, "c1", '{"ok":false}')
+    assert scene.outputs() == ["c1"]
+    assert len(scene.logged(ToolFinished)) == 1
+
+
+def test_a_call_announced_twice_runs_once_and_an_incomplete_one_never() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", status="incomplete"))
+    assert [e.tool_call_id for e in scene.wanted(RunInline)] == ["c1"]
+
+
+def test_an_unknown_tool_is_answered_with_the_names_of_the_known_ones() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1", "fly"))
+    (finished,) = scene.logged(ToolFinished)
+    assert finished.status is ToolStatus.INVALID
+    assert "look_up" in finished.output
+    assert scene.outputs() == ["c1"]
+    assert not scene.wanted(RunInline)
+
+
+def test_a_durable_result_comes_through_the_inbox_and_is_consumed_with_its_record() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1", "book"))
+    assert [e.tool_call_id for e in scene.wanted(StartDurable)] == ["c1"]
+    result = ToolResult(tool_call_id="c1", status=ToolStatus.OK, output='{"n":1}', duration_ms=900)
+    effects = scene.take(scene.subject.command(InboxEntry(entry_id="5-0", command=result), scene.now))
+    assert any(isinstance(e, ConsumeInbox) and e.entry_id == "5-0" for e in effects)
+    assert scene.outputs() == ["c1"]
+
+
+def test_a_durable_call_does_not_hold_up_the_inline_ones_beside_it() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", "book"))
+    finish(scene, "c1")
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_the_services_own_response_covers_outputs_it_has_seen() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"))
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    finish(scene, "c1")
+    assert scene.sent("response.create") == []
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    scene.respond("r2")
+    scene.wait(60_000)
+    assert scene.sent("response.create") == []
+
+
+def test_an_output_the_service_had_not_seen_is_spoken_about_afterwards() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"))
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    finish(scene, "c1")
+    scene.respond("r2")
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_outputs_sent_into_a_lost_connection_are_sent_again() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"))
+    finish(scene, "c1")
+    scene.subject.lost()
+    scene.take(scene.subject.opened(scene.now))
+    scene.say("session.updated")
+    assert scene.outputs() == ["c1", "c1"]
+    assert len(scene.sent("response.create")) == 2
+
+
+def test_a_confirmed_output_is_not_sent_again() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"))
+    finish(scene, "c1")
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.subject.lost()
+    scene.take(scene.subject.opened(scene.now))
+    scene.say("session.updated")
+    assert scene.outputs() == ["c1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "execution", "again"),
+    [("look_up", ToolExecution.INLINE, RunInline), ("book", ToolExecution.DURABLE, StartDurable)],
+)
+def test_a_new_owner_takes_up_calls_that_may_be_repeated(
+    name: str, execution: ToolExecution, again: type
+) -> None:
+    called = ToolCalled(
+        tool_call_id="c1", name=name, arguments="{}", execution=execution, response_id="r1", at_ms=1
+    )
+    scene = Scene(conversation(unanswered=[called], resumed=True))
+    assert len(scene.wanted(again)) == 1
+    assert scene.logged(ToolCalled) == []
+
+
+def test_a_new_owner_does_not_repeat_an_effect_whose_outcome_is_unknown() -> None:
+    called = ToolCalled(
+        tool_call_id="c1",
+        name="pay",
+        arguments="{}",
+        execution=ToolExecution.INLINE,
+        response_id="r1",
+        at_ms=1,
+    )
+    scene = Scene(conversation(unanswered=[called], resumed=True))
+    assert scene.wanted(RunInline) == []
+    assert scene.logged(ToolFinished)[0].status is ToolStatus.UNKNOWN
+    assert "outcome_unknown" in scene.logged(ToolFinished)[0].output
