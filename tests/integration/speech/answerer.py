@@ -26,8 +26,7 @@ CLIENT_TOKEN = "client-token-of-the-test"
 
 
 class Answerer:
-    """One call's far end. `answers`: what to say to each utterance; "{}" stands for what was heard,
-    "|" for a pause as of a tool at work."""
+    """One call's far end. `answers`: what to say to each utterance; "|" is a pause as of a tool at work."""
 
     def __init__(
         self, answers: list[str], *, greeting: str = "", tells: bool = True, ends: bool = False
@@ -95,7 +94,7 @@ class Answerer:
         text = await hearing.transcribe(audio, 24_000)
         self.heard.append(text)
         if self._answers:
-            for part in self._answers.pop(0).format(text).split("|"):
+            for part in self._answers.pop(0).split("|"):
                 await self._speak(part)
                 await asyncio.sleep(0.6)
         elif self._ends:

@@ -51,15 +51,15 @@ async def served(app: web.Application) -> AsyncIterator[str]:
 
 async def test_a_scripted_call_is_heard_on_both_sides(tmp_path: Path) -> None:
     """Text and a stereo WAV of another rate, an agent that greets, answers, and answers twice."""
-    question = await synthesise_all("I would like to book an appointment.", 24_000)
+    question = await synthesise_all("Please book an appointment.", 24_000)
     write_recording(tmp_path / "question.wav", resample(question, 24_000, 44_100), 44_100)
-    answerer = Answerer(["You said: {}", "One moment.|It is booked for Friday."], greeting="Good day.")
+    answerer = Answerer(["It was paid today.", "One moment.|It is booked."], greeting="Good day.")
     live: list[TurnReport] = []
     async with call_to(answerer) as caller:
         report = await run_script(
             caller,
             [
-                Turn(text="What is claim one two three four?", settle_s=0.3),
+                Turn(text="Was my claim one two three paid?", settle_s=0.3),
                 Turn(audio=tmp_path / "question.wav", answers=2, settle_s=0.3),
             ],
             greeting_timeout_s=5,
@@ -70,9 +70,9 @@ async def test_a_scripted_call_is_heard_on_both_sides(tmp_path: Path) -> None:
     first, second = report.turns
     assert live == [first, second]
     assert word_error_rate(first.said, answerer.heard[0]) <= 0.25, answerer.heard
-    assert word_error_rate(f"You said {answerer.heard[0]}", first.heard) <= 0.3, report
-    assert word_error_rate("I would like to book an appointment", second.said) <= 0.3, report
-    assert word_error_rate("One moment. It is booked for Friday.", second.heard) <= 0.3, report
+    assert word_error_rate("It was paid today", first.heard) <= 0.3, report
+    assert word_error_rate("Please book an appointment", second.said) <= 0.3, report
+    assert word_error_rate("One moment. It is booked.", second.heard) <= 0.3, report
     for turn in report.turns:
         assert turn.finished, turn
         # At least the 500 ms of silence that the agent waits for, and not seconds.
@@ -86,8 +86,8 @@ async def test_barging_in_silences_the_agent() -> None:
         report = await run_script(
             caller,
             [
-                Turn(text="Tell me a story about my claim.", settle_s=0.5),
-                Turn(text="Please stop talking now.", barge_in_after_s=1.2, settle_s=0.5),
+                Turn(text="Tell me a story about my claim."),
+                Turn(text="Please stop talking now.", barge_in_after_s=1.0, settle_s=0.3),
             ],
         )
     interrupted, interrupting = report.turns

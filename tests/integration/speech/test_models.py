@@ -20,8 +20,7 @@ from emulators.speech.voice_activity import SpeechStarted, SpeechStopped, VoiceA
 CALL_CENTRE = [
     "Hello, I would like to know the status of my claim.",
     "My member number is one two three four.",
-    "Can I book an appointment with a doctor on Friday morning?",
-    "Thank you, that is all for today. Goodbye.",
+    "Can I book an appointment on Friday morning? Thank you, that is all.",
 ]
 
 
