@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from shared.agents.catalog import Agent
-
 from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.conversation.core import Conversation, ConversationSetup
 from realtime_worker.conversation.effects import Record, SetState
 from realtime_worker.services import Services, now_ms
 from realtime_worker.session_runner import SessionRunner, SessionTask
-from realtime_worker.tool_tasks import ToolTasks
+from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError, UnavailableError
 from shared.providers.session_config import realtime_session, session_update
 from shared.session.jobs import AttachJob
@@ -158,8 +156,13 @@ class Roster:
 
         return SessionRunner(
             services,
-            SessionTask(session=session, epoch=epoch, conversation=conversation, traceparent=traceparent),
-            tools=ToolTasks(agent, session, traceparent),
+            SessionTask(
+                session=session,
+                agent=agent,
+                epoch=epoch,
+                conversation=conversation,
+                traceparent=traceparent,
+            ),
             on_attached=attached,
         )
 

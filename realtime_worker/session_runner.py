@@ -30,6 +30,7 @@ from realtime_worker.conversation.effects import (
 from realtime_worker.services import Services, now_ms
 from realtime_worker.tool_tasks import ToolTasks
 from realtime_worker.turn_telemetry import TurnTelemetry
+from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
@@ -49,6 +50,7 @@ class SessionTask:
     """What a runner is given: the session, its fencing number, and its conversation, not yet started."""
 
     session: Session
+    agent: Agent
     epoch: int
     conversation: Conversation
     traceparent: str
@@ -57,18 +59,18 @@ class SessionTask:
 class SessionRunner:
     """Runs one session until it is over, fenced, or handed back."""
 
-    def __init__(
-        self, services: Services, task: SessionTask, *, tools: ToolTasks, on_attached: Callable[[], None]
-    ) -> None:
+    def __init__(self, services: Services, task: SessionTask, *, on_attached: Callable[[], None]) -> None:
         self._services = services
         self._session = task.session
         self._epoch = task.epoch
         self._traceparent = task.traceparent
         self._conversation = task.conversation
         self._commits = Commits(services.ownership, task.session.session_id, task.epoch)
-        self._tools = tools
+        self._tools = ToolTasks(task.agent, task.session, task.traceparent)
         self._on_attached = on_attached
-        self._telemetry = TurnTelemetry(task.session, task.traceparent, services.settings.realtime_model)
+        self._telemetry = TurnTelemetry(
+            task.session, task.agent, task.traceparent, services.settings.realtime_model
+        )
         self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
         self._socket: ProviderSocket | None = None
         self._pending: deque[Effect] = deque()
@@ -150,10 +152,9 @@ class SessionRunner:
                 await self._read(self._socket, watchdog)
             finally:
                 watchdog.cancel()
-            if self._conversation.phase is not Phase.OVER:
-                _log.info("sideband closed", extra={"close_code": self._socket.close_code or 0})
-                await self._socket.close()
-                self._conversation.lost()
+            _log.info("sideband closed", extra={"close_code": self._socket.close_code or 0})
+            await self._socket.close()
+            self._conversation.lost()
 
     async def _read(self, socket: ProviderSocket, watchdog: asyncio.TimerHandle) -> None:
         conversation = self._conversation

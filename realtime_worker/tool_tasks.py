@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from shared.agents.catalog import Agent
-
 from realtime_worker.conversation.effects import RunInline
+from shared.agents.catalog import Agent
 from shared.ids import tool_instance_id
 from shared.session.model import Session
 from shared.telemetry import names

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.session.log import AgentTurn, Attached, ErrorRecorded, Interrupted, LogEntry, ResponseUsage
-from shared.session.model import Session
+from shared.agents.catalog import Agent
+from shared.session.log import (
+    AgentTurn,
+    Attached,
+    ErrorRecorded,
+    Interrupted,
+    LogEntry,
+    ResponseUsage,
+    StateChanged,
+    ToolFinished,
+)
+from shared.session.model import Session, SessionState
 from shared.telemetry import metrics, names
 from shared.telemetry.trace_context import Attribute, start_span
 
@@ -15,9 +25,13 @@ _PROVIDERS = {"openai": names.PROVIDER_OPENAI, "azure_openai": names.PROVIDER_AZ
 class TurnTelemetry:
     """Turns one session's log entries into telemetry. Holds nothing that needs closing."""
 
-    def __init__(self, session: Session, traceparent: str, model: str) -> None:
+    def __init__(self, session: Session, agent: Agent, traceparent: str, model: str) -> None:
         self._traceparent = traceparent
         self._model = model
+        self._transport = session.transport.value
+        self._takeover = session.connected_at_ms > 0
+        self._agent = session.agent
+        self._tools = agent.tools
         self._provider = _PROVIDERS.get(session.provider, session.provider)
         self._common: dict[str, Attribute] = {
             names.SESSION_ID: session.session_id,
@@ -37,9 +51,13 @@ class TurnTelemetry:
                 case Attached():
                     self._attached(entry)
                 case Interrupted():
-                    metrics.count_interruption()
+                    metrics.count_interruption(agent=self._agent)
+                case ToolFinished():
+                    self._tool(entry)
+                case StateChanged(state=SessionState.ENDED, reason=reason):
+                    metrics.count_session_ended(transport=self._transport, reason=reason)
                 case ErrorRecorded():
-                    metrics.count_provider_error(entry.code)
+                    metrics.count_provider_error(provider=self._provider, code=entry.code)
                 case _:
                     pass
 
@@ -57,7 +75,16 @@ class TurnTelemetry:
             at_ms=entry.at_ms - int(entry.took_ms),
         )
         span.end(at_ms=entry.at_ms)
-        metrics.record_attach(entry.took_ms / 1000)
+        metrics.record_attach(entry.took_ms, transport=self._transport, takeover=self._takeover)
+
+    def _tool(self, finished: ToolFinished) -> None:
+        tool = self._tools.get(finished.name)
+        metrics.record_tool(
+            finished.duration_ms,
+            tool=finished.name if tool else "unknown",  # a name the model made up is no metric label
+            execution=tool.execution.value if tool else "inline",
+            status=finished.status.value,
+        )
 
     def _response(self, usage: ResponseUsage, turn: AgentTurn | None) -> None:
         attributes: dict[str, Attribute] = {
@@ -74,7 +101,7 @@ class TurnTelemetry:
         }
         if turn is not None and turn.first_audio_ms >= 0:
             attributes[names.TURN_FIRST_AUDIO_MS] = turn.first_audio_ms
-            metrics.record_first_audio(turn.first_audio_ms / 1000, model=self._model)
+            metrics.record_first_audio(turn.first_audio_ms, provider=self._provider, model=self._model)
         span = start_span(
             f"{names.OPERATION_CHAT} {self._model}",
             parent=self._traceparent,
@@ -85,4 +112,15 @@ class TurnTelemetry:
         if usage.status == "failed":
             span.fail("response_failed")
         span.end(at_ms=usage.at_ms)
-        metrics.record_tokens(usage.input_tokens, usage.output_tokens, model=self._model)
+        metrics.record_response(
+            usage.duration_ms,
+            provider=self._provider,
+            model=self._model,
+            error="response_failed" if usage.status == "failed" else "",
+        )
+        metrics.record_tokens(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            provider=self._provider,
+            model=self._model,
+        )

@@ -10,13 +10,6 @@ import sys
 from collections.abc import Coroutine
 
 from aiohttp import web
-from shared.agents.catalog import load_agents
-from shared.store.attach_queue import AttachQueue
-from shared.store.connection import connect, ping
-from shared.store.inbox import Inbox, WakeUps
-from shared.store.outbox import Outbox
-from shared.store.ownership import Ownership
-from shared.store.sessions import SessionStore
 from shared.store.workers import WorkerRegistry
 
 from realtime_worker.control_plane import ControlPlane
@@ -30,10 +23,17 @@ from realtime_worker.loops import (
 )
 from realtime_worker.roster import Roster
 from realtime_worker.services import Services
+from shared.agents.catalog import load_agents
 from shared.errors import SidetoneError, UnavailableError
 from shared.providers import make_provider
 from shared.security.tokens import TokenRing
 from shared.settings import WorkerSettings
+from shared.store.attach_queue import AttachQueue
+from shared.store.connection import answered, connect
+from shared.store.inbox import Inbox, WakeUps
+from shared.store.outbox import Outbox
+from shared.store.ownership import Ownership
+from shared.store.sessions import SessionStore
 from shared.telemetry.logs import get_logger
 
 _log = get_logger(__name__)
@@ -74,9 +74,12 @@ async def run_worker(settings: WorkerSettings) -> None:
             accepting=not stop.is_set(),
         )
 
-    runner = web.AppRunner(health_app(status, lambda: ping(redis)), access_log=None)
+    async def reach_redis() -> None:
+        await answered(redis.execute_command("PING"))
+
+    runner = web.AppRunner(health_app(status, reach_redis), access_log=None)
     try:
-        await ping(redis)
+        await reach_redis()
         await _listen(runner, settings)
         # Imported modules never become garbage: keep full collections from walking over them.
         gc.collect()
