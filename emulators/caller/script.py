@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,8 @@ _ENDS_OF_OUTPUT = ("output_audio_buffer.stopped", "output_audio_buffer.cleared")
 class Turn:
     """One line of the script: `text` to be spoken, or a WAV file; exactly one of the two.
 
+    `pcm16`: the line's audio (mono, 24 kHz) where `prepared` has made it already.
+
     `barge_in_after_s`: don't wait for the end of the agent's previous answer, but begin that many seconds
     after it became audible. `answers`: how many times the agent must have spoken before it counts as finished
     (2 for "one moment" and the result). `settle_s`: how long it must then have been quiet.
@@ -35,6 +37,7 @@ class Turn:
     answers: int = 1
     settle_s: float = 1.0
     answer_timeout_s: float = 20.0
+    pcm16: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.audio is None):
@@ -88,6 +91,17 @@ class _Line:
     finished: bool = False
 
 
+async def prepared(
+    turns: Sequence[Turn], *, voice: speaking.Voice = speaking.CALLER_VOICE
+) -> tuple[Turn, ...]:
+    """Return `turns` with their audio made, and load the ears: do it before dialling, it can take seconds.
+
+    Raises RecordingError for a bad file, SpeechError where the speech models are not in order.
+    """
+    await hearing.warm_up()
+    return tuple([replace(turn, pcm16=await _audio_of(turn, voice)) for turn in turns])
+
+
 async def run_script(
     caller: WebRtcCaller,
     turns: Sequence[Turn],
@@ -98,6 +112,7 @@ async def run_script(
 ) -> CallReport:
     """Speak `turns` over a call whose answer was accepted, then hang up, and return what happened.
 
+    Turns that were not `prepared` are made ready first, while the agent already listens.
     With `greeting_timeout_s` the agent may speak first: the caller waits that long for it to begin and then
     to its end. `on_turn` is called with each report as soon as it is complete; an interrupted turn's only
     after the interrupting line. A silent agent is reported, not an error.
@@ -107,7 +122,7 @@ async def run_script(
     """
     try:
         lines = [
-            _Line(number=number, turn=turn, pcm16=await _audio_of(turn, voice))
+            _Line(number=number, turn=turn, pcm16=turn.pcm16 or await _audio_of(turn, voice))
             for number, turn in enumerate(turns, start=1)
         ]
         await caller.wait_connected()

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from emulators.caller.peer import CallError, WebRtcCaller
 from emulators.caller.recordings import write_recording
-from emulators.caller.script import Turn, TurnReport, run_script
+from emulators.caller.script import Turn, TurnReport, prepared, run_script
 from emulators.caller.session_client import SessionClient, SessionClientError
 from emulators.speech import hearing
 from emulators.speech.resampling import resample
@@ -55,16 +55,14 @@ async def test_a_scripted_call_is_heard_on_both_sides(tmp_path: Path) -> None:
     write_recording(tmp_path / "question.wav", resample(question, 24_000, 44_100), 44_100)
     answerer = Answerer(["It was paid today.", "One moment.|It is booked."], greeting="Good day.")
     live: list[TurnReport] = []
+    turns = await prepared(
+        [
+            Turn(text="Was my claim paid?", settle_s=0.3),
+            Turn(audio=tmp_path / "question.wav", answers=2, settle_s=0.3),
+        ]
+    )
     async with call_to(answerer) as caller:
-        report = await run_script(
-            caller,
-            [
-                Turn(text="Was my claim one two three paid?", settle_s=0.3),
-                Turn(audio=tmp_path / "question.wav", answers=2, settle_s=0.3),
-            ],
-            greeting_timeout_s=5,
-            on_turn=live.append,
-        )
+        report = await run_script(caller, turns, greeting_timeout_s=5, on_turn=live.append)
     assert report.ended_by == "caller"
     assert word_error_rate("good day", report.greeting) <= 0.5, report
     first, second = report.turns
