@@ -8,6 +8,7 @@ The only module that imports pydantic-settings (its import takes most of ours).
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from shared.errors import SidetoneError
 from shared.security.signing_keys import parse_signing_keys
 
 _UNAMBIGUOUS = "abcdefghjkmnpqrstvwxyz"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAY_BE_EMPTY = frozenset({"transcription_model"})
 _NEEDED_BY_PROVIDER = {"azure_openai": "azure_openai_endpoint", "openai": "openai_api_key", "": ""}
 
@@ -69,6 +71,13 @@ def _origin(value: str) -> str:
     return base
 
 
+def _is_origin(value: str) -> bool:
+    try:
+        return bool(_origin(value))
+    except ValueError:
+        return False
+
+
 def _otlp_base(value: str) -> str:
     base = _http_base(value) if value else ""
     for signal in ("/v1/traces", "/v1/metrics", "/v1/logs"):
@@ -98,17 +107,20 @@ def _connection_string(value: SecretStr | None) -> SecretStr | None:
     if value is None:
         return None
     parts: list[str] = []
-    keys: set[str] = set()
+    instrumentation_key = ""
     for part in value.get_secret_value().strip().split(";"):
         if not part.strip():
             continue
         key, equals, content = (text.strip() for text in part.partition("="))
         if not equals or not key or not content or "=" in content:
             raise ValueError("must be Key=Value pairs with ; between them")
-        keys.add(key.lower())
-        parts.append(f"{key}={content.lower() if key.lower() == 'instrumentationkey' else content}")
-    if "instrumentationkey" not in keys:
+        if key.lower() == "instrumentationkey":
+            content = instrumentation_key = content.lower()
+        parts.append(f"{key}={content}")
+    if not instrumentation_key:
         raise ValueError("has no InstrumentationKey; copy the whole connection string")
+    if not _UUID.fullmatch(instrumentation_key):
+        raise ValueError("has an InstrumentationKey that is not a UUID")
     return SecretStr(";".join(parts))
 
 
@@ -129,7 +141,9 @@ Origin = Annotated[str, AfterValidator(_origin)]
 class CommonSettings(BaseSettings):
     """What both planes need."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     redis_url: Annotated[str, AfterValidator(_redis_address)] = Field(
         repr=False, examples=["rediss://NAME.REGION.redis.azure.net:10000"]
@@ -271,9 +285,9 @@ class KeyVaultSecrets(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, object]:
         url = str(self.current_state.get("key_vault_url") or "")
         missing = self.missing()
-        if not url or not missing:
-            return {}
-        return _read_vault(self.settings_cls, url, missing)
+        if not missing or not _is_origin(url):
+            return {}  # a wrong address is told when the field is checked
+        return _read_vault(self.settings_cls, url.rstrip("/"), missing)
 
 
 def _read_vault(settings_cls: type[BaseSettings], url: str, names: list[str]) -> dict[str, object]:
@@ -283,9 +297,7 @@ def _read_vault(settings_cls: type[BaseSettings], url: str, names: list[str]) ->
 
     try:
         with DefaultAzureCredential() as credential:
-            found = AzureKeyVaultSettingsSource(
-                settings_cls, _origin(url), credential, dash_to_underscore=True
-            )()
+            found = AzureKeyVaultSettingsSource(settings_cls, url, credential, dash_to_underscore=True)()
     except AzureError as error:
         raise SettingsError(
             (
@@ -316,7 +328,8 @@ def _problem(cls: type[CommonSettings], detail: Mapping[str, object]) -> str:
     context = cast("Mapping[str, object]", detail.get("ctx") or {})
     name = str(location[0])
     variable = name.upper()
-    examples = cls.model_fields[name].examples or [""]
+    field = cls.model_fields[name]
+    examples = field.examples or [field.default]
     return f"{variable}: {_what_is_wrong(str(detail['type']), context, str(detail['msg']))}. " + (
         f"Example: {variable}={examples[0]}"
     )

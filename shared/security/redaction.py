@@ -37,7 +37,7 @@ _SECRETS = r"""
   | (?P<named>\b[\w-]*(?:api[-_]?key|access[-_]?key|account[-_]?key|instrumentationkey|functions[-_]key
         |signing[-_]?keys?|secret|password|passwd|pwd|credential|authorization|signature
         |(?:client|access|refresh|id|service|auth|sas)[-_]?token)["']?\s*[=:]\s*)
-        (?:"[^"]*"|'[^']*'|[^\s,;&"'}\])]+)
+        (?:"[^"]*"|'[^']*'|(?:(?:bearer|basic|sharedkey|hmac-sha256)\s+)?[^\s,;&"'}\])]+)
   | (?P<query>[?&](?:code|sig|sv|se|key|token|access_token)=)[^\s&"']+
   | (?P<userinfo>(?<=://)[^\s/@:]*:[^\s/@]*(?=@))
 """
@@ -57,8 +57,8 @@ _KEPT = r"""
     )
 """
 _PERSONAL = r"""
-    (?P<email>[\w.+%-]+@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,})
-  | (?P<number>\+?\(?\d(?:[ \t\u00a0\u2010-\u2015().\-/]{0,3}\d){6,})
+    (?P<email>[\w.!\#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8})
+  | (?P<number>\+?\d(?:[ \t\u00a0\u2010-\u2015().\-/]{0,3}\d){6,})
 """
 _FLAGS = re.VERBOSE | re.IGNORECASE
 _ALL_PATTERNS = re.compile(f"{_SECRETS} | {_KEPT} | {_PERSONAL}", _FLAGS)

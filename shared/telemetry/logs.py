@@ -9,6 +9,7 @@ Messages are constant strings; what varies goes into `extra`:
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Generator
@@ -80,15 +81,18 @@ class JsonFormatter(logging.Formatter):
         if trace_id:
             line["trace_id"] = trace_id
         line.update((k, v) for k, v in vars(record).items() if k not in RECORD_ATTRIBUTES)
-        return orjson.dumps(line, default=_type_name, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(line, default=_type_name, option=orjson.OPT_NON_STR_KEYS).decode()
+        except orjson.JSONEncodeError:  # half a surrogate pair, an integer beyond 64 bits
+            return json.dumps(line, default=_type_name, skipkeys=True)
 
 
 class _JsonHandler(logging.StreamHandler[TextIO]):
     """Our own handler, recognisable when logging is configured again."""
 
 
-def configure_logging(level: str, *, role: str) -> None:
-    """Write our logs as JSON lines to stderr from `level` on; `role` names the process in each line.
+def configure_logging(level: str, *, role: str, stream: TextIO | None = None) -> None:
+    """Write our logs as JSON lines to `stream` (stderr) from `level` on; `role` names the process in each.
 
     Records of other libraries are written from WARNING on, in the same form, unless the process already
     has handlers of its own (as in the Functions host). Calling again changes level and role.
@@ -96,10 +100,10 @@ def configure_logging(level: str, *, role: str) -> None:
     logger = logging.getLogger(ROOT_LOGGER)
     logger.setLevel(level)
     logger.propagate = False
-    _replace_handler(logger, role, logging.NOTSET)
+    _replace_handler(logger, _handler(role, logging.NOTSET, stream))
     root = logging.getLogger()
     if all(isinstance(handler, _JsonHandler) for handler in root.handlers):
-        _replace_handler(root, role, logging.WARNING)
+        _replace_handler(root, _handler(role, logging.WARNING, stream))
 
 
 def silence_stderr() -> None:
@@ -116,13 +120,17 @@ def protect(handler: logging.Handler, *, role: str) -> None:
         handler.addFilter(RedactionFilter())
 
 
-def _replace_handler(logger: logging.Logger, role: str, level: int) -> None:
-    for present in [h for h in logger.handlers if isinstance(h, _JsonHandler)]:
-        logger.removeHandler(present)
-    handler = _JsonHandler(sys.stderr)
+def _handler(role: str, level: int, stream: TextIO | None) -> _JsonHandler:
+    handler = _JsonHandler(stream or sys.stderr)
     handler.setLevel(level)
     handler.setFormatter(JsonFormatter())
     protect(handler, role=role)
+    return handler
+
+
+def _replace_handler(logger: logging.Logger, handler: _JsonHandler) -> None:
+    for present in [h for h in logger.handlers if isinstance(h, _JsonHandler)]:
+        logger.removeHandler(present)
     logger.addHandler(handler)
 
 
