@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -79,18 +79,33 @@ class ToolModules:
             raise ToolReferenceError(
                 f"there is no module tools/{name.replace('.', '/')}.py.", fix or "Create it."
             )
-        if self._package not in sys.modules:
-            spec = ModuleSpec(self._package, None, is_package=True)
-            spec.submodule_search_locations = [str(self._directory)]
-            sys.modules.setdefault(self._package, module_from_spec(spec))
         importlib.invalidate_caches()
         try:
+            self._import_package()
             return importlib.import_module(f"{self._package}.{name}")
         except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
             raise ToolReferenceError(
                 f"tools/{name.replace('.', '/')}.py can't be imported.",
                 inside=self._inside(error, path.with_suffix(".py")),
             ) from error
+
+    def _import_package(self) -> None:
+        if self._package in sys.modules:
+            return
+        initial = self._directory / "__init__.py"
+        spec = spec_from_file_location(
+            self._package, initial, submodule_search_locations=[str(self._directory)]
+        )
+        if not initial.is_file() or spec is None or spec.loader is None:
+            spec = ModuleSpec(self._package, None, is_package=True)
+            spec.submodule_search_locations = [str(self._directory)]
+        package = sys.modules[self._package] = module_from_spec(spec)
+        if spec.loader is not None:
+            try:
+                spec.loader.exec_module(package)
+            except BaseException:
+                del sys.modules[self._package]
+                raise
 
     def _inside(self, error: BaseException, module: Path) -> Problem:
         match error:

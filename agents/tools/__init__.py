@@ -1,0 +1,1 @@
+"""Tools that the agents' YAML names as module.function."""
