@@ -39,9 +39,9 @@ find_python() {
             python=$candidate
             return
         fi
-        seen="$seen $candidate is $version,"
+        seen="$seen$candidate is $version, "
     done
-    fail "no Python 3.11, 3.12 or 3.13 found (${seen:+$seen }looked on PATH): install one, or name it with PYTHON=/path/to/python."
+    fail "no Python 3.11, 3.12 or 3.13 found (${seen}looked on PATH): install one, or name it with PYTHON=/path/to/python."
 }
 
 # An environment that exists is kept unless PYTHON asks for another version, or it no longer runs.

@@ -161,7 +161,7 @@ def check_settings(environment: Mapping[str, str], run_directory: Path) -> list[
                 problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         return [
-            Finding(subject="settings", verdict="fail", found=found.rstrip("."), remedy=f"Example:{example}")
+            Finding(subject="settings", verdict="fail", found=found.rstrip(". "), remedy=f"Example:{example}")
             for found, _, example in (problem.partition("Example:") for problem in problems)
         ]
     real = [part for part in ("redis", "traces", "realtime") if part not in stack.needed_ports]

@@ -48,6 +48,7 @@ def usage(at: int) -> ResponseUsage:
     return ResponseUsage(
         response_id=f"r{at}",
         status="completed",
+        duration_ms=900.0,
         input_tokens=100,
         cached_tokens=64,
         output_tokens=20,

