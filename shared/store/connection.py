@@ -1,0 +1,95 @@
+"""The connection to Redis, and what a failing one means to the callers of the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+import redis.exceptions as failures
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from shared.errors import InvalidRequestError, UnavailableError
+
+T = TypeVar("T")
+
+ANSWER_S = 2.5
+"""The longest that one call of the store waits for Redis, retries included."""
+
+SOCKET_TIMEOUT_S = 2.0
+_MAX_CONNECTIONS = 64
+_RETRIES = 3
+_HEALTH_CHECK_S = 15
+
+_UNREACHABLE = (
+    failures.ConnectionError,  # refused, reset, loading, wrong credential
+    failures.TimeoutError,
+    failures.ReadOnlyError,  # a failover is under way
+    failures.ClusterDownError,
+    failures.TryAgainError,
+    TimeoutError,
+    OSError,
+)
+
+
+class RedisSettings(Protocol):
+    """What `connect` needs of the settings."""
+
+    @property
+    def redis_url(self) -> str: ...
+
+
+def connect(settings: RedisSettings) -> Redis:
+    """Return a client of the Redis at `redis_url` (`redis://` or, with TLS, `rediss://`).
+
+    Nothing is sent yet. Close it with `aclose()`. A call finds a connection, or waits for
+    one, in a pool of limited size; a failed command is repeated with backoff, which is
+    harmless: the store's scripts recognise a repetition.
+
+    Raises InvalidRequestError `invalid_redis_url` when the address cannot be one.
+    """
+    try:
+        pool = BlockingConnectionPool.from_url(
+            settings.redis_url,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=SOCKET_TIMEOUT_S,
+            decode_responses=True,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=SOCKET_TIMEOUT_S,
+            socket_keepalive=True,
+            health_check_interval=_HEALTH_CHECK_S,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), _RETRIES),
+        )
+    except ValueError as error:
+        raise InvalidRequestError(
+            "invalid_redis_url",
+            "REDIS_URL must look like redis://HOST:6379/0, or rediss://:KEY@HOST:10000/0 with TLS.",
+        ) from error
+    return Redis.from_pool(pool)
+
+
+async def answered(call: Awaitable[T], *, within: float = ANSWER_S) -> T:
+    """Await a Redis command and return its reply.
+
+    Raises UnavailableError `redis_unavailable` when Redis does not answer within `within`
+    seconds, and `redis_full` when it has no memory left.
+    """
+    try:
+        async with asyncio.timeout(within):
+            return await call
+    except failures.AuthenticationError as error:
+        raise UnavailableError(
+            "redis_unavailable", "Redis refuses the credential; check the user and key in REDIS_URL."
+        ) from error
+    except failures.OutOfMemoryError as error:
+        raise UnavailableError(
+            "redis_full", "Redis has no memory left for writes; give it more or shorten the retention."
+        ) from error
+    except _UNREACHABLE as error:
+        raise UnavailableError(
+            "redis_unavailable",
+            "Redis does not answer; check that it runs and that REDIS_URL names it. Try again.",
+            retry_after_s=1.0,
+        ) from error

@@ -1,0 +1,184 @@
+"""Who owns a session: leases that lapse, epochs that only rise, and the owner's fenced writes.
+
+A lease says who should be working on a session and lapses when its worker dies. It is no
+protection: a worker that was only slow would go on writing. The record's epoch is the
+protection. Taking a session over raises it, `commit` writes only under exactly that epoch,
+and both happen inside Redis; so of two workers that both believe they own a session, one
+can write. If the leases get lost altogether, owners put them back at their next renewal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from redis.asyncio import Redis
+
+from shared.errors import ConflictError, FencedError
+from shared.session.codec import LOG
+from shared.session.log import Attached, LogEntry, StateChanged, ToolCalled
+from shared.session.model import SessionState, Usage
+from shared.store import keys, scripts
+from shared.store.connection import answered
+from shared.store.event_log import entry_args, ids_of, session_not_found
+from shared.store.keys import SessionKeys
+from shared.store.script import nonce
+from shared.store.sessions import drop_lease, session_ended
+
+_LEASE_KEYS = (keys.LEASES_EXPIRY, keys.LEASES_HOLDERS)
+_OWNER_STATES = frozenset({SessionState.CONNECTING, SessionState.ACTIVE, SessionState.ENDED})
+
+
+class Ownership:
+    """Leases of sessions and the writes that they allow. `lease_ttl_s` is a lease's life without renewal."""
+
+    def __init__(self, redis: Redis, *, lease_ttl_s: float) -> None:
+        self._redis = redis
+        self._lease_ms = max(1, round(lease_ttl_s * 1000))
+
+    async def acquire(self, session_id: str, worker: str) -> int | None:
+        """Make `worker` the owner and return its epoch, or None while another's lease holds.
+
+        A worker that holds the lease itself gets a new epoch; the old one is fenced.
+        Raises NotFoundError `session_not_found`, ConflictError `session_ended`.
+        """
+        told = await answered(self._redis.hmget(SessionKeys(session_id).record, ("state", "epoch")))
+        state, seen = cast("list[str | None]", told)
+        if state is None or seen is None:
+            await drop_lease(self._redis, session_id, None)
+            raise session_not_found(session_id)
+        if state in (SessionState.ENDED, SessionState.ARCHIVED):
+            await drop_lease(self._redis, session_id, None)
+            raise session_ended(session_id)
+        args = [session_id, worker, self._lease_ms, seen, keys.LEASES_TTL_S]
+        status, *granted = await scripts.TAKE_LEASE.run(self._redis, _LEASE_KEYS, args)
+        if status == "held":
+            return None
+        epoch = int(granted[0])
+        (status,) = await scripts.FENCE.run(
+            self._redis, SessionKeys(session_id).all, [nonce(), epoch, worker]
+        )
+        if status == "ok":
+            return epoch
+        await drop_lease(self._redis, session_id, epoch)
+        match status:
+            case "missing":
+                raise session_not_found(session_id)
+            case "ended":
+                raise session_ended(session_id)
+            case _:  # raced: somebody else became the owner in between
+                return None
+
+    async def renew(self, worker: str, held: Mapping[str, int]) -> set[str]:
+        """Renew the leases of the sessions that `worker` holds (session id to epoch), in one command.
+
+        Returns the sessions that it has lost and must stop working on.
+        """
+        if not held:
+            return set()
+        pairs = [text for session_id, epoch in held.items() for text in (session_id, str(epoch))]
+        args = [worker, self._lease_ms, keys.LEASES_TTL_S, *pairs]
+        told = await scripts.RENEW_LEASES.run(self._redis, _LEASE_KEYS, args)
+        lost: set[str] = set()
+        for session_id, problem in zip(told[::2], told[1::2], strict=True):
+            if problem == "lost" or not await self._restore(session_id, worker, held[session_id]):
+                lost.add(session_id)
+        return lost
+
+    async def release(self, session_id: str, epoch: int) -> None:
+        """Give the session up: no writes under `epoch` any more, no lease; harmless when already lost."""
+        await scripts.DISOWN.run(self._redis, SessionKeys(session_id).all, [epoch])
+        await drop_lease(self._redis, session_id, epoch)
+
+    async def lapsed(self, limit: int) -> list[str]:
+        """Return up to `limit` sessions whose lease has expired, the longest expired first."""
+        return await scripts.LAPSED_LEASES.run(self._redis, _LEASE_KEYS, [limit])
+
+    async def commit(
+        self,
+        session_id: str,
+        epoch: int,
+        *,
+        entries: Sequence[LogEntry] = (),
+        state: SessionState | None = None,
+        reason: str = "",
+        usage: Usage | None = None,
+        inbox_cursor: str | None = None,
+    ) -> list[str]:
+        """Write as the owner, all or nothing, in one call; return the ids of `entries`.
+
+        A ToolCalled that is already recorded and a ToolFinished for a call that already has
+        one are left out, with "" in place of an id: do not run, and do not send, that again.
+
+        state: moves the session on (never back), to CONNECTING, ACTIVE or ENDED; give its
+            StateChanged in `entries`, whose `at_ms` becomes connected_at_ms or ended_at_ms.
+        reason: an EndReason, kept with ENDED.
+        usage: the sums so far; they replace what is stored.
+        inbox_cursor: the last inbox entry whose effects are recorded with this.
+
+        Raises FencedError when the epoch is not, or no longer, the owner's (also after release,
+        the end by the control plane, and erasure); ConflictError `session_moves_forward`;
+        InvalidRequestError `entry_too_large`.
+        """
+        if state is not None and state not in _OWNER_STATES:
+            raise ValueError(f"an owner does not move a session to {state.value}")
+        args: list[str | int] = [
+            nonce(),
+            epoch,
+            state.value if state else "",
+            reason,
+            _moment(entries, state),
+            inbox_cursor or "",
+        ]
+        if usage is None:
+            args += ("", "", "", "")
+        else:
+            args += (usage.responses, usage.input_tokens, usage.cached_tokens, usage.output_tokens)
+        args += entry_args(entries)
+        status, *rest = await scripts.COMMIT.run(self._redis, SessionKeys(session_id).all, args)
+        if status == "fenced":
+            raise FencedError(session_id, epoch)
+        if status == "backwards":
+            wanted = state.value if state else ""
+            raise ConflictError(
+                "session_moves_forward", f"{session_id} is {rest[0]} and cannot become {wanted} again."
+            )
+        return ids_of(rest[0]) if entries else []
+
+    async def unanswered_tools(self, session_id: str) -> list[ToolCalled]:
+        """Return the tool calls without a ToolFinished, in the order of the log."""
+        ledger = await answered(self._redis.hgetall(SessionKeys(session_id).tools))
+        waiting: list[tuple[tuple[int, int], ToolCalled]] = []
+        for value in cast("Mapping[str, str]", ledger).values():
+            if not value.startswith("?"):
+                continue
+            entry_id, _, text = value[1:].partition(" ")
+            entry = LOG.decode(text)
+            if isinstance(entry, ToolCalled):
+                milliseconds, _, sequence = entry_id.partition("-")
+                waiting.append(((int(milliseconds), int(sequence)), entry))
+        return [entry for _, entry in sorted(waiting, key=lambda pair: pair[0])]
+
+    async def _restore(self, session_id: str, worker: str, epoch: int) -> bool:
+        """Put a missing lease back if the record still names this owner."""
+        told = await answered(self._redis.hmget(SessionKeys(session_id).record, ("epoch", "owner")))
+        if told != [str(epoch), worker]:
+            return False
+        args = [session_id, worker, self._lease_ms, epoch, keys.LEASES_TTL_S]
+        (status,) = await scripts.RESTORE_LEASE.run(self._redis, _LEASE_KEYS, args)
+        return status == "ok"
+
+
+def _moment(entries: Sequence[LogEntry], state: SessionState | None) -> str:
+    """Return when the session moved to `state` as far as `entries` tell, "" to let Redis's clock say."""
+    if state is None or not entries:
+        return ""
+    for entry in entries:
+        match entry:
+            case StateChanged() if entry.state == state:
+                return str(entry.at_ms)
+            case Attached() if state is SessionState.ACTIVE:
+                return str(entry.at_ms)
+            case _:
+                pass
+    return str(entries[-1].at_ms)
