@@ -64,6 +64,7 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         "CONTROL_PLANE_URL": functions_url,
         "WORKER_HOST": "127.0.0.1",
         "WORKER_PORT": str(ports.worker),
+        "MEMBER_SERVICES_DB": str(run_directory / "functions" / "member_services.sqlite"),
         "SIGNING_KEYS": given.get("SIGNING_KEYS") or _new_signing_keys(),
     }
     needed = ["functions", "worker"]
@@ -84,7 +85,8 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         realtime_url = settings["AZURE_OPENAI_ENDPOINT"] = f"http://127.0.0.1:{ports.realtime}"
         settings["AZURE_OPENAI_API_KEY"] = api_key
         needed.append("realtime")
-        parts.append(_realtime(environment, ports.realtime, api_key))
+        mind = {name: value for name, value in given.items() if name.startswith("MIND_")}
+        parts.append(_realtime({**environment, **mind}, ports.realtime, api_key))
     function_key = secrets.token_urlsafe(24)
     parts.append(_functions({**environment, **settings}, ports.functions, run_directory, function_key))
     parts.append(
@@ -141,9 +143,9 @@ def _redis(environment: Mapping[str, str], port: int, run_directory: Path) -> Pa
 
 
 def _realtime(environment: Mapping[str, str], port: int, api_key: str) -> Part:
-    # Its mind: the rules beside the agent, or a chat model where the person has configured one.
-    options = ["--port", str(port), "--api-key", api_key]
-    options += ["--mind", str(REPOSITORY / "agents" / f"{DEFAULT_AGENT}.rules.yaml")]
+    # Its mind: the rules beside the agents, or a chat model where MIND_BASE_URL names one.
+    options = ["--port", str(port), "--mind-dir", str(REPOSITORY / "agents")]
+    environment = {**environment, "REALTIME_EMULATOR_API_KEY": api_key}
     return _emulator("realtime", "the realtime emulator", environment, options, ready_within_s=60)
 
 

@@ -65,8 +65,9 @@ def test_the_api_key_of_the_emulator_is_the_one_the_product_is_given(
     realtime = next(part for part in stack.parts if part.name == "realtime")
 
     key = stack.parts[-1].environment["AZURE_OPENAI_API_KEY"]
-    assert realtime.command[realtime.command.index("--api-key") + 1] == key
+    assert realtime.environment["REALTIME_EMULATOR_API_KEY"] == key
     assert len(key) >= 32
+    assert not any(key in argument for part in stack.parts for argument in part.command)
 
 
 @pytest.mark.parametrize(
