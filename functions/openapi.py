@@ -185,7 +185,7 @@ def _schemas() -> dict[str, object]:
     _, components = msgspec.json.schema_components(
         types,
         ref_template="#/components/schemas/{name}",
-        schema_hook=lambda _: {},  # `object`: any JSON value
+        schema_hook=lambda _: {"description": "Any JSON value."},  # `object`
     )
     return dict(components)
 
