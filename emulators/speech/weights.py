@@ -1,7 +1,7 @@
 """The model files that speech needs: where they lie, and that they are the ones this project was tested with.
 
-They come inside packages of the index (requirements-dev.txt pins the packages); three of the packages are not
-their makers' own, so each file is compared with a pinned SHA-256 before a native library may parse it.
+They come inside Python packages (requirements-dev.txt pins them). Two of the packages are not made by the
+models' authors, so each file is compared with a pinned SHA-256 before a native library may parse it.
 """
 
 from __future__ import annotations
