@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulators.local.addresses import Addresses, run_directory
-from emulators.local.call_trace import waterfalls_of
+from emulators.local.call_trace import waterfall_of
 from emulators.local.console import ConversationConsole, summary_of, transcript
 from emulators.local.errors import LocalStackError
 from emulators.local.session_api import SessionApi
@@ -86,13 +86,13 @@ async def place_call(
 
 
 async def _show_trace(traces_url: str, session_id: str, console: ConversationConsole, *, whole: bool) -> None:
-    for waterfall in await waterfalls_of(traces_url, session_id, width=console.width):
-        lines = waterfall.splitlines()
-        shown = lines if whole else lines[:_TRACE_LINES]
+    lines = (await waterfall_of(traces_url, session_id, width=console.width)).splitlines()
+    shown = lines if whole else lines[:_TRACE_LINES]
+    if shown:
         console.say("\nTrace\n", "bold")
         console.say("\n".join(shown))
-        if len(shown) < len(lines):
-            console.say(f"… {len(lines) - len(shown)} more spans: TRACE=1 shows all of them", "dim")
+    if len(shown) < len(lines):
+        console.say(f"… {len(lines) - len(shown)} more spans: TRACE=1 shows all of them", "dim")
 
 
 async def _follow(api: SessionApi, session_id: str, console: ConversationConsole) -> list[LogEntry]:
