@@ -13,34 +13,34 @@ _LONGEST_SERVICE_COLUMN = 20
 _DURATION_COLUMN = 10
 _GAP = "  "
 
-# What is worth a look beside the bar, in this order; the last part of the name is the label.
+# What is worth a look beside the bar, in this order: attribute and label.
 _OF_INTEREST = (
-    "error.type",
-    "sidetone.tool.status",
-    "sidetone.turn.status",
-    "sidetone.end_reason",
-    "sidetone.tool.execution",
-    "sidetone.turn.first_audio_ms",
-    "sidetone.attempt",
-    "sidetone.step",
-    "http.response.status_code",
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.output_tokens",
-    "sidetone.worker",
+    ("error.type", "error"),
+    ("sidetone.tool.status", "status"),
+    ("sidetone.turn.status", "status"),
+    ("sidetone.end_reason", "reason"),
+    ("sidetone.tool.execution", "execution"),
+    ("sidetone.turn.first_audio_ms", "first_audio_ms"),
+    ("sidetone.attempt", "attempt"),
+    ("sidetone.step", "step"),
+    ("http.response.status_code", "http"),
+    ("gen_ai.usage.input_tokens", "in"),
+    ("gen_ai.usage.output_tokens", "out"),
+    ("sidetone.worker", "worker"),
 )
 
 
 def render(spans: Sequence[FinishedSpan], width: int = 120) -> str:
     """Return the waterfall of one trace, no line longer than `width` (60 at least).
 
-    A span whose parent is not among `spans` counts as a root. Failed spans carry a `!`.
+    A span whose parent is not among `spans` counts as a root. A failed one carries a `!`.
     """
     if not spans:
         return "no spans\n"
     width = max(width, MINIMUM_WIDTH)
     rows = list(_rows(spans))
     start = min(span.start_ns for span in spans)
-    total = max(max(span.end_ns for span in spans) - start, 1)
+    total = max(max(max(span.start_ns, span.end_ns) for span in spans) - start, 1)
     layout = _Layout(rows, width)
     lines = [
         _fit(_headline(spans, total), width),
@@ -68,7 +68,8 @@ class _Layout:
     def scale(self, total_ns: int) -> str:
         """Return the time scale above the bars."""
         left, middle, right = (_duration(total_ns * share / 1e6) for share in (0, 0.5, 1))
-        scale = left + middle.center(self._bar - len(left) - len(right)) + right
+        room = self._bar - len(left) - len(right)
+        scale = left + (middle if len(middle) + 2 <= room else "").center(room) + right
         return " " * self._before_bar() + scale
 
     def line(self, depth: int, span: FinishedSpan, start_ns: int, total_ns: int) -> str:
@@ -80,7 +81,7 @@ class _Layout:
             self._drawn(span, start_ns, total_ns).ljust(self._bar),
             _fit(_notes(span), self._notes),
         )
-        return _fit(_GAP.join(columns), self._width)
+        return _fit(_GAP.join(columns).rstrip(), self._width)
 
     def _before_bar(self) -> int:
         return self._name + self._service + _DURATION_COLUMN + 3 * len(_GAP)
@@ -116,15 +117,12 @@ def _headline(spans: Sequence[FinishedSpan], total_ns: int) -> str:
 
 
 def _label(depth: int, span: FinishedSpan) -> str:
-    return "  " * depth + ("! " if span.failed else "") + span.name
+    return "  " * depth + span.name + (" !" if span.failed else "")
 
 
 def _notes(span: FinishedSpan) -> str:
-    return " ".join(
-        f"{name.rpartition('.')[2]}={span.attributes[name]}"
-        for name in _OF_INTEREST
-        if name in span.attributes
-    )
+    found = ((label, span.attributes.get(name)) for name, label in _OF_INTEREST)
+    return " ".join(f"{label}={value}" for label, value in found if value is not None)
 
 
 def _duration(ms: float) -> str:
