@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
     from shared.agents.catalog import AgentCatalog
+    from shared.providers.protocol import RealtimeProvider
+    from shared.security.tokens import TokenRing
+    from shared.settings import ControlPlaneSettings
     from shared.store.attach_queue import AttachQueue
     from shared.store.event_log import EventLog
     from shared.store.inbox import Inbox
     from shared.store.limits import Limits
     from shared.store.sessions import SessionStore
-
-    from shared.providers.protocol import RealtimeProvider
-    from shared.security.tokens import TokenRing
-    from shared.settings import ControlPlaneSettings
 
 ROLE = "control-plane"
 
@@ -66,15 +67,14 @@ async def _make() -> Dependencies:
     # Imports, files and a Key Vault block: off the event loop, other requests go on meanwhile.
     settings = await asyncio.to_thread(_prepare_process)
 
+    from shared.providers import make_provider
+    from shared.security.tokens import TokenRing
     from shared.store.attach_queue import AttachQueue
+    from shared.store.connection import connect
     from shared.store.event_log import EventLog
     from shared.store.inbox import Inbox
     from shared.store.limits import Limits
     from shared.store.sessions import SessionStore
-
-    from shared.providers import make_provider
-    from shared.security.tokens import TokenRing
-    from shared.store.connection import connect
 
     redis = connect(settings)
     return Dependencies(
@@ -91,7 +91,7 @@ async def _make() -> Dependencies:
 
 
 def _prepare_process() -> ControlPlaneSettings:
-    import shared.store.sessions  # noqa: F401  # loads redis here, in the thread
+    importlib.import_module("shared.store.sessions")  # brings redis, which takes a while
 
     from shared.settings import ControlPlaneSettings, load_settings
     from shared.telemetry.logs import configure_logging

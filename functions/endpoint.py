@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from functions.dependencies import Dependencies
 
 _CLIENT_BINDING = "durable_client"
+_WORKER_BODY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,9 @@ async def _checked(request: func.HttpRequest, operation: Operation, session_id: 
     if operation.of_a_session:
         parse_session_id(session_id)
     caller = authorise(request, operation.access, session_id, needs)
-    check_size(request, needs.settings.max_body_bytes)
+    limit = needs.settings.max_body_bytes
+    # A worker's message carries what the model wrote, and must not get lost for its size.
+    check_size(request, max(limit, _WORKER_BODY_BYTES) if operation.access is Access.WORKER else limit)
     return Call(
         request=request,
         session_id=session_id,

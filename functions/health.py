@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 blueprint = df.Blueprint()
 
-_CHECK_TIMEOUT_S = 4.0
+_CHECK_TIMEOUT_S = 10.0
 # Anybody may ask, and a check costs the provider a request: answers are kept this long.
 _KEEP_S = 5.0
 _kept: list[tuple[float, Readiness]] = []

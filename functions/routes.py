@@ -171,7 +171,7 @@ LIST_SESSIONS = Operation(
         ),
     ),
     answers=(Answer(status=200, description="A page of sessions.", body="SessionList"),),
-    problems={400: ("invalid_query",)},
+    problems={400: ("invalid_query", "invalid_cursor")},
 )
 READ_SESSION = Operation(
     name="read_session",

@@ -75,8 +75,11 @@ async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
     from shared.tools.execution import run_tool, unknown_tool_outcome
 
     session_id, tool_call_id = text(payload, "session_id"), text(payload, "tool_call_id")
-    session = await needs.sessions.get(session_id)
-    agent = (await needs.agents()).get(session.agent)
+    try:
+        session = await needs.sessions.get(session_id)
+        agent = (await needs.agents()).get(session.agent)
+    except NotFoundError:  # erased, or deployed without that agent: no attempt can help
+        return _given_up(timedelta())
     tool = agent.tools.get(text(payload, "tool"))
     if tool is None:
         outcome = unknown_tool_outcome(text(payload, "tool"), sorted(agent.tools))
