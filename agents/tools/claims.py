@@ -37,7 +37,7 @@ _CLAIMS = {
             service="physical therapy",
             service_date=date(2026, 8, 14),
             billed=Decimal("240.00"),
-            plan_pays=Decimal("192.50"),
+            plan_pays=Decimal("192.00"),
             next_step="Payment goes out within five business days.",
         ),
         ClaimStatus(

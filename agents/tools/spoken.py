@@ -11,6 +11,8 @@ _SMALL = {
         "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
     ))
 } | {"oh": 0, "o": 0}
+# Where nothing but digits is expected, these are digits too.
+_HOMOPHONES = {"won": "1", "to": "2", "too": "2", "for": "4", "ate": "8"}
 _TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
          "ninety": 90}
 # fmt: on
@@ -44,7 +46,7 @@ def digits(text: str, *, ignore: frozenset[str]) -> str:
 
     Words in `ignore` are passed over; any other word is a ValueError.
     """
-    said = [word for word in words(text) if word not in ignore]
+    said = [_HOMOPHONES.get(word, word) for word in words(text) if word not in ignore]
     if not all(word.isdigit() for word in said):
         raise ValueError("it holds words that are not digits")
     return "".join(said)
