@@ -15,7 +15,7 @@ import orjson
 
 from emulators.realtime.ids import IdSource
 from emulators.realtime.session.configuration import SessionConfiguration
-from emulators.realtime.session.conversation import Conversation, Item, parse_item
+from emulators.realtime.session.conversation import Conversation, Item
 from emulators.realtime.session.effects import (
     DisarmIdleTimer,
     DiscardInput,
@@ -26,6 +26,7 @@ from emulators.realtime.session.effects import (
     Reconfigured,
     Transport,
 )
+from emulators.realtime.session.item_events import ItemEvents
 from emulators.realtime.session.outbox import Outbox
 from emulators.realtime.session.responding import Responses
 from emulators.realtime.session.turn import Turn
@@ -35,7 +36,6 @@ from emulators.realtime.wire import Json, RejectedError, as_list, as_object, as_
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024
 _MIN_COMMIT_MS = 100
-_KEPT_AUDIO_BYTES = 8 * 1024 * 1024
 _ON_CALLS_ONLY = "is only available for WebRTC and SIP sessions."
 
 
@@ -68,17 +68,17 @@ class SessionCore:
         self._speech_item: str | None = None
         self._speech_started_ms = 0
         self._buffered_ms = 0.0
-        self._kept_audio: dict[str, bytes] = {}
+        self._items = ItemEvents(self._out, self._conversation, self.responses)
         self._handlers: dict[str, Callable[[Json, float], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._append,
             "input_audio_buffer.commit": self._commit,
             "input_audio_buffer.clear": self._clear_input,
             "output_audio_buffer.clear": self._clear_output,
-            "conversation.item.create": self._create_item,
-            "conversation.item.retrieve": self._retrieve_item,
-            "conversation.item.truncate": self._truncate_item,
-            "conversation.item.delete": self._delete_item,
+            "conversation.item.create": self._items.create,
+            "conversation.item.retrieve": self._items.retrieve,
+            "conversation.item.truncate": self._items.truncate,
+            "conversation.item.delete": self._items.delete,
             "response.create": self._create_response,
             "response.cancel": self._cancel_response,
         }
@@ -136,7 +136,7 @@ class SessionCore:
         self._out.add(DisarmIdleTimer())
         if detection.interrupt_response:
             self.responses.cancel("turn_detected")
-            if self.transport != "websocket" and self.responses.playing_id is not None:
+            if self.responses.sounding:
                 self.responses.clear_playback(played_ms)
         return self._out.drain()
 
@@ -196,9 +196,7 @@ class SessionCore:
 
     def keep_audio(self, item_id: str, audio: bytes) -> None:
         """Keep an item's audio for `conversation.item.retrieve`; the oldest goes when it gets too much."""
-        self._kept_audio[item_id] = audio
-        while sum(map(len, self._kept_audio.values())) > _KEPT_AUDIO_BYTES and len(self._kept_audio) > 1:
-            self._kept_audio.pop(next(iter(self._kept_audio)))
+        self._items.keep_audio(item_id, audio)
 
     def idle_timed_out(self, at_ms: int) -> list[Effect]:
         """Nobody spoke for the idle timeout: an empty turn, and an answer to it."""
@@ -383,80 +381,6 @@ class SessionCore:
                 "invalid_value", f"'output_audio_buffer.clear' {_ON_CALLS_ONLY}", param="type"
             )
         self.responses.clear_playback(played_ms)
-
-    def _create_item(self, event: Json, _played_ms: float) -> None:
-        item = parse_item(event.get("item"), "item", lambda: self._ids.new("item"))
-        after = event.get("previous_item_id")
-        if after is not None and after != "root" and self._conversation.get(after) is None:
-            raise RejectedError(
-                "item_create_invalid_previous_item_id",
-                f"Error adding item: the previous item with id '{after}' does not exist.",
-                param="previous_item_id",
-            )
-        if self._conversation.get(item.id) is not None:
-            raise RejectedError(
-                "item_create_duplicate_item_id",
-                f"Error adding item: an item with id '{item.id}' already exists.",
-                param="item.id",
-            )
-        if item.role == "tool_output" and not self._conversation.knows_call(item.call_id):
-            raise RejectedError(
-                "invalid_tool_call_id",
-                f"Tool call ID '{item.call_id}' not found in conversation.",
-                param="item.call_id",
-            )
-        previous = self._conversation.add(item, after=as_text(after))
-        self._out.event("conversation.item.added", previous_item_id=previous, item=item.wire())
-        self._out.event("conversation.item.done", previous_item_id=previous, item=item.wire())
-
-    def _find_item(self, event: Json, operation: str) -> Item:
-        if event.get("item_id") is None:
-            raise missing("item_id")
-        item = self._conversation.get(event["item_id"])
-        if item is None:
-            raise RejectedError(
-                f"item_{operation}_invalid_item_id",
-                f"Error: item with id '{str(event['item_id'])[:64]}' not found.",
-                param="item_id",
-            )
-        return item
-
-    def _retrieve_item(self, event: Json, _played_ms: float) -> None:
-        item = self._find_item(event, "retrieve")
-        shown = item.wire()
-        audio = self._kept_audio.get(item.id)
-        content = as_list(shown.get("content"))
-        first = as_object(content[0]) if content else None
-        if audio is not None and first is not None:
-            first["audio"] = base64.b64encode(audio).decode("ascii")
-        self._out.event("conversation.item.retrieved", item=shown)
-
-    def _truncate_item(self, event: Json, _played_ms: float) -> None:
-        item = self._find_item(event, "truncate")
-        end = event.get("audio_end_ms")
-        if end is None:
-            raise missing("audio_end_ms")
-        if isinstance(end, bool) or not isinstance(end, int) or end < 0:
-            raise wrong_type(end, "an integer of at least 0", "audio_end_ms")
-        if item.role != "assistant" or not item.spoken or event.get("content_index", 0) != 0:
-            raise RejectedError(
-                "invalid_value",
-                "Only the audio of an assistant message (content_index 0) can be truncated.",
-                param="item_id",
-            )
-        if end > item.audio_ms:
-            raise RejectedError(
-                "invalid_value",
-                f"Audio content of {int(item.audio_ms)}ms is already shorter than {end}ms",
-                param="audio_end_ms",
-            )
-        self.responses.truncate(item, end)
-
-    def _delete_item(self, event: Json, _played_ms: float) -> None:
-        item = self._find_item(event, "delete")
-        self._conversation.remove(item.id)
-        self._kept_audio.pop(item.id, None)
-        self._out.event("conversation.item.deleted", item_id=item.id)
 
     def _create_response(self, event: Json, _played_ms: float) -> None:
         self.responses.create(event.get("response"))

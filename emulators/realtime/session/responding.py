@@ -48,6 +48,7 @@ class Responses:
         self._recent: OrderedDict[str, Response] = OrderedDict()
         self._active: Response | None = None
         self._playing: Response | None = None
+        self._unheard: OrderedDict[str, Response] = OrderedDict()
         self._previous_context: Sequence[Segment] = ()
         self.audio_present = False
 
@@ -57,9 +58,9 @@ class Responses:
         return self._active.id if self._active else None
 
     @property
-    def playing_id(self) -> str | None:
-        """The id of the response the caller is hearing, if any (WebRTC and SIP)."""
-        return self._playing.id if self._playing else None
+    def sounding(self) -> bool:
+        """Whether the caller hears something, or would soon (WebRTC and SIP)."""
+        return self._playing is not None or bool(self._unheard)
 
     def get(self, response_id: str) -> Response | None:
         """Return a running response."""
@@ -154,6 +155,8 @@ class Responses:
         response = self._running.get(response_id)
         if response is not None:
             self.audio_present = True
+            if self._transport != "websocket":
+                self._unheard[response_id] = response
             self._writer.spoke(response, milliseconds, audio)
 
     def called(self, response_id: str, name: str, arguments: str) -> None:
@@ -196,6 +199,7 @@ class Responses:
     def playback_stopped(self, response_id: str) -> None:
         """The caller has heard all of `response_id`."""
         self._playing = None
+        self._unheard.pop(response_id, None)
         self._out.event("output_audio_buffer.stopped", response_id=response_id)
         if self._active is None:
             self._arm_idle(0)
@@ -206,10 +210,16 @@ class Responses:
         self._out.add(ClearPlayback())
         latest = next(reversed(self._recent), "")
         self._out.event("output_audio_buffer.cleared", response_id=playing.id if playing else latest)
-        if playing is None:
-            return
-        left = played_ms
-        for item in playing.output:
+        unheard = [response for response in self._unheard.values() if response is not playing]
+        self._unheard.clear()
+        if playing is not None:
+            self._cut(playing, played_ms)
+        for response in unheard:
+            self._cut(response, 0.0)
+
+    def _cut(self, response: Response, heard_ms: float) -> None:
+        left = heard_ms
+        for item in response.output:
             if not item.spoken or item.role != "assistant" or self._conversation.get(item.id) is None:
                 continue
             heard = min(left, item.audio_ms)
