@@ -103,7 +103,7 @@ def _signing_keys(value: SecretStr) -> SecretStr:
 
 
 def _connection_string(value: SecretStr | None) -> SecretStr | None:
-    """Return it in the form that the exporter reads: no trailing `;`, the key in lower case."""
+    """Return it in the form that the exporter reads: no trailing `;` or `/`, the key in lower case."""
     if value is None:
         return None
     parts: list[str] = []
@@ -116,6 +116,8 @@ def _connection_string(value: SecretStr | None) -> SecretStr | None:
             raise ValueError("must be Key=Value pairs with ; between them")
         if key.lower() == "instrumentationkey":
             content = instrumentation_key = content.lower()
+        if key.lower().endswith("endpoint"):
+            content = content.rstrip("/")  # the exporter puts /v2.1/track behind it
         parts.append(f"{key}={content}")
     if not instrumentation_key:
         raise ValueError("has no InstrumentationKey; copy the whole connection string")

@@ -45,7 +45,7 @@ GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # an attribute's n
 GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
 GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 GEN_AI_TOOL_TYPE: Final = "gen_ai.tool.type"
-ERROR_TYPE: Final = "error.type"
+ERROR_TYPE: Final = "error.type"  # the Azure Monitor exporter leaves it out, hence ERROR_CODE below
 SERVER_ADDRESS: Final = "server.address"
 
 # Values of gen_ai.provider.name.
@@ -65,6 +65,7 @@ TOOL_STATUS: Final = "sidetone.tool.status"
 TOOL_EXECUTION: Final = "sidetone.tool.execution"
 END_REASON: Final = "sidetone.end_reason"
 STEP: Final = "sidetone.step"
+ERROR_CODE: Final = "sidetone.error.code"
 CANCELLED: Final = "sidetone.cancelled"
 
 # Metrics.

@@ -69,6 +69,7 @@ class Span:
         """Mark the span as failed with a stable code (never a message)."""
         if self._span.is_recording():
             self._span.set_attribute(names.ERROR_TYPE, code)
+            self._span.set_attribute(names.ERROR_CODE, code)
             self._span.set_status(Status(StatusCode.ERROR, code))
 
     def fail_with(self, error: BaseException) -> None:

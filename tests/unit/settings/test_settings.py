@@ -145,7 +145,7 @@ def test_a_connection_string_comes_out_as_the_exporter_needs_it(monkeypatch: pyt
     connection_string = load_settings(CommonSettings).applicationinsights_connection_string
     assert connection_string is not None
     assert connection_string.get_secret_value() == (
-        "InstrumentationKey=00000000-0000-0000-0000-00000000abcd;IngestionEndpoint=https://x.com/"
+        "InstrumentationKey=00000000-0000-0000-0000-00000000abcd;IngestionEndpoint=https://x.com"
     )
 
 
