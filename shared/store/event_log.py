@@ -69,7 +69,7 @@ def session_not_found(session_id: str) -> NotFoundError:
 
 
 def entry_args(entries: Iterable[LogEntry]) -> list[str]:
-    """Return `entries` as the scripts take them: kind, tool call id and JSON text of each.
+    """Return `entries` as the scripts take them: what each does to the tool ledger, and its JSON text.
 
     Raises InvalidRequestError `entry_too_large`.
     """
@@ -77,11 +77,11 @@ def entry_args(entries: Iterable[LogEntry]) -> list[str]:
     for entry in entries:
         match entry:
             case ToolCalled():
-                args += ("called", entry.tool_call_id)
+                args.append(f"called {entry.tool_call_id}")
             case ToolFinished():
-                args += ("finished", entry.tool_call_id)
+                args.append(f"finished {entry.tool_call_id}")
             case _:
-                args += ("", "")
+                args.append("")
         text = LOG.encode(entry)
         if len(text) > MAX_ENTRY_BYTES:
             raise InvalidRequestError(
@@ -94,7 +94,7 @@ def entry_args(entries: Iterable[LogEntry]) -> list[str]:
 
 def ids_of(joined: str) -> list[str]:
     """Return the entry ids of a script's reply; '' stands for an entry that was already there."""
-    return joined.split(",") if joined else []
+    return joined.split(",")[:-1]
 
 
 def logged_entry(entry_id: str, fields: Mapping[str, str]) -> LoggedEntry:

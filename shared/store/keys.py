@@ -3,8 +3,9 @@
 Every key has a time to live.
 
 - Keys of one session carry the hash tag `{ses_…}`, so one script may touch them all on a
-  cluster. They live `retention_s` after the last write to any of them; that number lies in
-  the record itself, because workers write too and must not need to know it.
+  cluster. They live `retention_s` after the last write to any of them (while the session is
+  live, at least a day); that number lies in the record itself, because workers write too
+  and must not need to know it.
 - A lease cannot lie in its session's slot (one command renews all leases of a worker), so
   the leases have a slot of their own. A queue and its side keys share a slot, too: the tag
   of `{sessions:attach}:waiting` is the whole name of the stream `sessions:attach`.
@@ -22,6 +23,9 @@ import hashlib
 from dataclasses import dataclass
 
 DAY_S = 86_400
+
+LIVE_TTL_S = DAY_S
+"""The keys of a live session live at least this long, however short the retention is."""
 
 LEASES_TTL_S = 7 * DAY_S
 QUEUES_TTL_S = 7 * DAY_S
@@ -50,7 +54,7 @@ class SessionKeys:
     inbox: stream, commands to the session.
     tools: hash, tool call id to `?<entry id> <ToolCalled as JSON>` while unanswered, `=<entry id>` after.
     seen: hash, dedupe keys of the inbox.
-    receipts: list, answers to the last writes, so that a write repeated by the network is not done twice.
+    receipts: hash, answers to the last writes, so that a write repeated by the network is not done twice.
     """
 
     session_id: str

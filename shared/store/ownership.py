@@ -129,12 +129,9 @@ class Ownership:
             reason,
             _moment(entries, state),
             inbox_cursor or "",
+            _sums(usage) if usage else "",
+            *entry_args(entries),
         ]
-        if usage is None:
-            args += ("", "", "", "")
-        else:
-            args += (usage.responses, usage.input_tokens, usage.cached_tokens, usage.output_tokens)
-        args += entry_args(entries)
         status, *rest = await scripts.COMMIT.run(self._redis, SessionKeys(session_id).all, args)
         if status == "fenced":
             raise FencedError(session_id, epoch)
@@ -143,7 +140,7 @@ class Ownership:
             raise ConflictError(
                 "session_moves_forward", f"{session_id} is {rest[0]} and cannot become {wanted} again."
             )
-        return ids_of(rest[0]) if entries else []
+        return ids_of(rest[0])
 
     async def unanswered_tools(self, session_id: str) -> list[ToolCalled]:
         """Return the tool calls without a ToolFinished, in the order of the log."""
@@ -167,6 +164,10 @@ class Ownership:
         args = [session_id, worker, self._lease_ms, epoch, keys.LEASES_TTL_S]
         (status,) = await scripts.RESTORE_LEASE.run(self._redis, _LEASE_KEYS, args)
         return status == "ok"
+
+
+def _sums(usage: Usage) -> str:
+    return f"{usage.responses} {usage.input_tokens} {usage.cached_tokens} {usage.output_tokens}"
 
 
 def _moment(entries: Sequence[LogEntry], state: SessionState | None) -> str:

@@ -11,6 +11,7 @@ Rules that all of them keep:
 
 from __future__ import annotations
 
+from shared.store.keys import LIVE_TTL_S
 from shared.store.script import Script
 
 MAX_LOG_ENTRIES = 20_000
@@ -40,38 +41,39 @@ local RANK = {{created = 1, connecting = 2, active = 3, ended = 4, archived = 5}
 local function over(state) return RANK[state] >= RANK.ended end
 
 local function refresh()
-  local ttl = redis.call('HGET', RECORD, 'retention_s')
+  local ttl, state = unpack(redis.call('HMGET', RECORD, 'retention_s', 'state'))
+  if not over(state) then ttl = math.max(tonumber(ttl), {LIVE_TTL_S}) end
   for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ttl) end
 end
 
-local function receipt(nonce)
-  for _, line in ipairs(redis.call('LRANGE', RECEIPTS, 0, -1)) do
-    local of, answer = string.match(line, '^(%S+) (.*)$')
-    if of == nonce then return answer end
-  end
-end
+-- Receipts are a hash: nonce to answer, and numbered places that say which nonce to forget next.
+local function receipt(nonce) return redis.call('HGET', RECEIPTS, nonce) end
 
 local function remember(nonce, answer)
-  redis.call('LPUSH', RECEIPTS, nonce .. ' ' .. answer)
-  redis.call('LTRIM', RECEIPTS, 0, {_RECEIPTS - 1})
+  local place = redis.call('HINCRBY', RECEIPTS, 'count', 1) % {_RECEIPTS}
+  local oldest = redis.call('HGET', RECEIPTS, place)
+  if oldest then redis.call('HDEL', RECEIPTS, oldest) end
+  redis.call('HSET', RECEIPTS, place, nonce, nonce, answer)
 end
 
--- Entries are triples in ARGV: '', 'called' or 'finished'; the tool call id; the JSON text.
+-- Entries are pairs in ARGV: '', 'called <tool call id>' or 'finished <tool call id>'; the JSON text.
 -- A tool call is recorded once and answered once; a repetition gets no entry, and the id ''.
+-- Returns the ids, each followed by a comma.
 local function append(epoch, first)
-  local ids = {{}}
-  for i = first, #ARGV, 3 do
-    local kind, call, entry = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    local known = kind ~= '' and redis.call('HGET', TOOLS, call)
+  local ids = ''
+  for i = first, #ARGV, 2 do
+    local entry = ARGV[i + 1]
+    local kind, call = string.match(ARGV[i], '^(%a+) (.*)$')
+    local known = kind and redis.call('HGET', TOOLS, call)
     local answered = known and string.sub(known, 1, 1) == '='
     if (kind == 'called' and known) or (kind == 'finished' and answered) then
-      ids[#ids + 1] = ''
+      ids = ids .. ','
     else
       local id = redis.call('XADD', LOG, 'MAXLEN', '~', {MAX_LOG_ENTRIES}, '*',
         'epoch', epoch, 'entry', entry)
       if kind == 'called' then redis.call('HSET', TOOLS, call, '?' .. id .. ' ' .. entry) end
       if kind == 'finished' then redis.call('HSET', TOOLS, call, '=' .. id) end
-      ids[#ids + 1] = id
+      ids = ids .. id .. ','
     end
   end
   return ids
@@ -159,7 +161,7 @@ APPEND = _session_script(
 if redis.call('EXISTS', RECORD) == 0 then return {'missing'} end
 local before = receipt(ARGV[1])
 if before then return {'ok', before} end
-local ids = table.concat(append(0, 2), ',')
+local ids = append(0, 2)
 remember(ARGV[1], ids)
 refresh()
 return {'ok', ids}
@@ -192,7 +194,8 @@ return {'ok'}
 """,
 )
 
-# ARGV: nonce, epoch, state or '', reason, at_ms or '', inbox cursor or '', usage (4, or 4 times ''), entries.
+# ARGV: nonce, epoch, state or '', reason, at_ms or '', inbox cursor or '',
+# usage (four numbers and spaces) or '', entries.
 COMMIT = _session_script(
     "commit",
     """
@@ -217,13 +220,14 @@ if target == 'active' and connected == '0' then
 end
 if ARGV[6] ~= '' then set('inbox_cursor', ARGV[6]) end
 if ARGV[7] ~= '' then
-  set('responses', ARGV[7]); set('input_tokens', ARGV[8])
-  set('cached_tokens', ARGV[9]); set('output_tokens', ARGV[10])
+  local responses, input, cached, output = string.match(ARGV[7], '^(%d+) (%d+) (%d+) (%d+)$')
+  set('responses', responses); set('input_tokens', input)
+  set('cached_tokens', cached); set('output_tokens', output)
 end
 if #changes > 0 then redis.call('HSET', RECORD, unpack(changes)) end
 
-local ids = table.concat(append(ARGV[2], 11), ',')
-if #ARGV > 10 then remember(ARGV[1], ids) end
+local ids = append(ARGV[2], 8)
+if #ARGV > 7 then remember(ARGV[1], ids) end
 refresh()
 return {'ok', ids}
 """,
@@ -330,19 +334,19 @@ return {'ok', string.format('%.0f', epoch)}
 )
 
 # ARGV: worker, lease in ms, life of the keys in s, then pairs of session and epoch.
-# Replies two per session that was not renewed: the session, and 'lost' (another holds it) or 'absent'.
+# Replies two per session that was not renewed: the session, and 'lost' (to a newer epoch) or 'absent'.
 RENEW_LEASES = Script(
     "renew_leases",
     _LEASES
     + """
 local expiry, problems = now_ms() + ARGV[2], {}
 for i = 4, #ARGV, 2 do
-  local held = redis.call('HGET', HOLDERS, ARGV[i])
-  if held == ARGV[i + 1] .. ' ' .. ARGV[1] then
+  local mine, epoch, worker = tonumber(ARGV[i + 1]), holder(ARGV[i])
+  if epoch == mine and worker == ARGV[1] then
     redis.call('ZADD', EXPIRY, expiry, ARGV[i])
   else
     problems[#problems + 1] = ARGV[i]
-    problems[#problems + 1] = held and 'lost' or 'absent'
+    problems[#problems + 1] = (epoch and epoch >= mine) and 'lost' or 'absent'
   end
 end
 roll(ARGV[3])
@@ -356,9 +360,9 @@ RESTORE_LEASE = Script(
     "restore_lease",
     _LEASES
     + """
-local epoch, worker = holder(ARGV[1])
-if epoch and not (worker == ARGV[2] and epoch == tonumber(ARGV[4])) then return {'lost'} end
-hold(ARGV[1], tonumber(ARGV[4]), ARGV[2], now_ms() + ARGV[3])
+local mine, epoch, worker = tonumber(ARGV[4]), holder(ARGV[1])
+if epoch and epoch >= mine and not (epoch == mine and worker == ARGV[2]) then return {'lost'} end
+hold(ARGV[1], mine, ARGV[2], now_ms() + ARGV[3])
 roll(ARGV[5])
 return {'ok'}
 """,

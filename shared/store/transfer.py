@@ -56,7 +56,7 @@ class _Entry(msgspec.Struct, kw_only=True, tag_field="kind", tag="entry"):
 class _Tool(msgspec.Struct, kw_only=True, tag_field="kind", tag="tool", omit_defaults=True):
     tool_call_id: str
     entry_id: str
-    called: msgspec.Raw = msgspec.Raw()  # noqa: RUF009 - immutable
+    called: msgspec.Raw = msgspec.Raw()
 
 
 class _Command(msgspec.Struct, kw_only=True, tag_field="kind", tag="command"):

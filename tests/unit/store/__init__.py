@@ -1,0 +1,1 @@
+"""The parts of the session store that need no Redis."""
