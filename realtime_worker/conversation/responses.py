@@ -49,6 +49,7 @@ class ResponseSequencer:
         self._wants_reply = False
         self._utterances: deque[Utterance] = deque()
         self._caller_speaks = False
+        self._owes_answer = False  # the caller has finished and nothing has answered them yet
         self._service_responds_until_ms = 0
         self._retry_at_ms = 0
         self._failures = 0
@@ -109,11 +110,15 @@ class ResponseSequencer:
     def caller_started(self) -> None:
         """The caller speaks: the service will respond when they have finished."""
         self._caller_speaks = True
+        self._owes_answer = False
 
     def caller_stopped(self, now_ms: int) -> None:
         """The caller has finished: give the service time to start its own response."""
         self._caller_speaks = False
+        self._owes_answer = True
         self._service_responds_until_ms = now_ms + SERVICE_RESPONSE_GRACE_MS
+        if self._active_utterance is not None:
+            self._answer_after_utterance()
 
     def created(self, response_id: str, request_id: str) -> Utterance | None:
         """A response began: ours when `request_id` is. Returns the utterance that it speaks, if any."""
@@ -125,10 +130,14 @@ class ResponseSequencer:
             self._active_utterance = request.utterance
         else:
             self._active_utterance = None
+        if self._active_utterance is not None:
+            self._answer_after_utterance()
+            return self._active_utterance
+        self._owes_answer = False
         # A response covers the tool outputs that were in the conversation when it began.
-        if self._active_utterance is None and not self._unconfirmed_outputs:
+        if not self._unconfirmed_outputs:
             self._wants_reply = False
-        return self._active_utterance
+        return None
 
     def done(self, response_id: str, *, failed: bool, now_ms: int) -> Utterance | None:
         """A response ended. Returns the utterance that it was, if any."""
@@ -194,6 +203,12 @@ class ResponseSequencer:
     def _waits_for_time_only(self) -> bool:
         wanted = bool(self._utterances) or self._wants_reply
         return wanted and self._open and not self._active and not self._caller_speaks
+
+    def _answer_after_utterance(self) -> None:
+        """Words of ours were in the way of the service's own answer to the caller: ask for it afterwards."""
+        if self._owes_answer:
+            self._owes_answer = False
+            self._wants_reply = True
 
     def _restore(self, request: _Request) -> None:
         if request.utterance is None:

@@ -97,3 +97,24 @@ def test_what_was_wanted_survives_a_lost_connection() -> None:
     scene.take(scene.subject.opened(scene.now))
     scene.say("session.updated")
     assert instructions(scene)[-1] == "Say exactly: two"
+
+
+def test_a_caller_who_spoke_into_our_words_is_answered_after_them() -> None:
+    scene = Scene(conversation())
+    say(scene, "one")
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    scene.accept_request("r1")
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": []})
+    assert instructions(scene) == ["Say exactly: one", None]
+
+
+def test_a_caller_who_was_answered_by_the_service_is_not_answered_twice() -> None:
+    scene = Scene(conversation())
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    scene.respond("r1")
+    say(scene, "one")
+    scene.accept_request("r2")
+    scene.say("response.done", response={"id": "r2", "status": "completed", "output": []})
+    assert instructions(scene) == ["Say exactly: one"]
