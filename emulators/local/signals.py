@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
+from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -12,8 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_until_signalled(work: Callable[[], Coroutine[object, object, int]]) -> int:
     """Run `work` on a new event loop and return its exit code.
 
-    The first signal cancels it; the code is then 128 + the signal's number, as shells have it. `work`
-    cleans up in `finally` and `async with`; further signals do not cut that short.
+    The first signal cancels it: `work` cleans up in `finally` and `async with`, which further signals do not
+    cut short, and the process exits with 128 + the signal's number, as shells have it.
     """
     received: list[signal.Signals] = []
 
@@ -33,9 +36,16 @@ def run_until_signalled(work: Callable[[], Coroutine[object, object, int]]) -> i
         except asyncio.CancelledError:
             if not received:
                 raise
-            return 128 + received[0]
+            _leave(128 + received[0])
 
     try:
         return asyncio.run(interruptible())
     except KeyboardInterrupt:  # in the moment before the handlers stood
         return 128 + signal.SIGINT
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit at once: a thread in the middle of a sentence's speech would hold the interpreter for seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
