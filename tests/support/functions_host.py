@@ -141,7 +141,8 @@ class HostClient:
 
     async def raise_event(self, instance_id: str, name: str, data: object = None) -> int:
         path = self.durable(f"instances/{instance_id}/raiseEvent/{name}")
-        return (await self.ask("POST", path, json=data)).status
+        body, headers = json.dumps(data), {"Content-Type": "application/json"}
+        return (await self.ask("POST", path, data=body, headers=headers)).status
 
     async def steer(self, instance_id: str, operation: str, **query: str) -> int:
         path = self.durable(f"instances/{instance_id}/{operation}")

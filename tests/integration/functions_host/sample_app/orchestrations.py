@@ -178,6 +178,13 @@ def fails_with_activity(context: df.DurableOrchestrationContext):
 
 
 @bp.orchestration_trigger(context_name="context")
+def parent_of_failing_child(context: df.DurableOrchestrationContext):
+    first = yield context.call_activity("hello", "first")
+    second = yield context.call_sub_orchestrator("fails_with_activity", context.get_input())
+    return [first, second]
+
+
+@bp.orchestration_trigger(context_name="context")
 def raises_at_once(context: df.DurableOrchestrationContext):
     raise RuntimeError(context.get_input()["text"])
     yield
