@@ -41,7 +41,7 @@ async def test_a_call_that_appears_late_is_waited_for(stage: Stage) -> None:
 
 
 async def test_a_call_that_never_appears_ends_the_session_with_the_reason(stage: Stage) -> None:
-    await stage.fault(kind="http", route="*realtime", status=404, code="call_id_not_found", times=1000)
+    await stage.fault(kind="http", route="sideband", status=404, code="call_id_not_found", times=1000)
     session_id, _ = await stage.place_call()
     session = await stage.wait_state(session_id, SessionState.ENDED)
     assert session.end_reason == EndReason.PROVIDER_FAILED
@@ -51,13 +51,13 @@ async def test_a_call_that_never_appears_ends_the_session_with_the_reason(stage:
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_provider_in_trouble_is_tried_again(stage: Stage, status: int) -> None:
-    await stage.fault(kind="http", route="*realtime", status=status, times=3)
+    await stage.fault(kind="http", route="sideband", status=status, times=3)
     session_id, _ = await stage.place_call()
     await stage.wait_state(session_id, SessionState.ACTIVE)
 
 
 async def test_a_refused_credential_is_not_tried_again(stage: Stage) -> None:
-    await stage.fault(kind="http", route="*realtime", status=401, times=1000)
+    await stage.fault(kind="http", route="sideband", status=401, times=1000)
     session_id, _ = await stage.place_call()
     await stage.wait_state(session_id, SessionState.ENDED, within=3)
     (error,) = await stage.entries(session_id, ErrorRecorded)
@@ -90,8 +90,8 @@ async def test_duplicate_and_unknown_events_do_no_harm(stage: Stage) -> None:
 
 
 async def test_an_expired_provider_session_ends_with_its_reason(stage: Stage) -> None:
-    session_id, call_id = await stage.talk()
-    await stage.fault(target=call_id, kind="expire")
+    await stage.fault(kind="expire", ms=700)
+    session_id, _ = await stage.talk()
     session = await stage.wait_state(session_id, SessionState.ENDED)
     assert session.end_reason == EndReason.MAX_DURATION
 
