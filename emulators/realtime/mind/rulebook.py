@@ -171,7 +171,8 @@ class _Reader:
             self._pattern(text, f"{when_path}.user") for text in self._texts(when, when_path, "user")
         )
         tool, where = self._tool_result(when, when_path)
-        instructions = self._text(when, when_path, "instructions")
+        wanted = self._text(when, when_path, "instructions")
+        instructions = self._pattern(wanted, f"{when_path}.instructions") if wanted else None
         needs = tuple(
             self._need(entry, f"{path}.need[{index}]")
             for index, entry in enumerate(self._list(found, path, "need"))
@@ -181,7 +182,8 @@ class _Reader:
         remember = self._object(found.get("remember", {}), f"{path}.remember")
         if say is None and not calls:
             raise self._error(path, "says and calls nothing; give 'say', 'call' or both")
-        known = {group for pattern in user for group in pattern.groupindex}
+        patterns = [*user, instructions] if instructions else user
+        known = {group for pattern in patterns for group in pattern.groupindex}
         known |= {need.slot for need in needs} | set(remembered) | {"heard"}
         if tool is not None:
             known |= {"result", "call", "tool"}
@@ -198,7 +200,7 @@ class _Reader:
             phrases=self._texts(when, when_path, "phrases"),
             tool=tool,
             tool_where=where,
-            instructions=self._pattern(instructions, f"{when_path}.instructions") if instructions else None,
+            instructions=instructions,
             remembered=self._object(when.get("remembered", {}), f"{when_path}.remembered"),
             needs=needs,
             remember=remember,
