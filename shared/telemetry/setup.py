@@ -6,11 +6,14 @@ take longer to load than all of the product. Automatic instrumentation stays off
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from shared.settings import CommonSettings
 from shared.telemetry.logs import ROOT_LOGGER, get_logger, protect, silence_stderr
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 _lock = threading.Lock()
 _configured = False
+
+
+@runtime_checkable
+class _Provider(Protocol):
+    def shutdown(self) -> None: ...
+
+
+_providers: list[_Provider] = []
 
 _INSTRUMENTATIONS: Final = (
     "azure_sdk", "django", "fastapi", "flask", "httpx", "httpx2", "psycopg2", "requests", "urllib", "urllib3",
@@ -57,20 +68,33 @@ def configure_telemetry(settings: CommonSettings, *, role: str) -> None:
         protect(handler, role=role)
 
 
-def shutdown_telemetry(timeout_s: float = 5.0) -> None:
-    """Send what is still buffered and stop the exporters, within `timeout_s`. Blocks; idempotent."""
-    from opentelemetry import metrics, trace
-    from opentelemetry._logs import get_logger_provider
+def shutdown_telemetry(timeout_s: float = 3.0) -> None:
+    """Send what is still buffered and stop the exporters, within `timeout_s`. Blocks; idempotent.
 
-    def stop() -> None:
-        for provider in (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()):
-            shutdown = getattr(provider, "shutdown", None)
-            if shutdown is not None:
-                shutdown()
+    It also runs when the process exits, so that a collector that does not answer cannot hold it up: the
+    SDK alone would wait for up to half a minute.
+    """
+    with _lock:
+        providers = tuple(_providers)
+        _providers.clear()
+    stopping = [
+        threading.Thread(target=provider.shutdown, name="telemetry-shutdown", daemon=True)
+        for provider in providers
+    ]
+    deadline = time.monotonic() + timeout_s
+    for thread in stopping:
+        thread.start()
+    for thread in stopping:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
-    stopping = threading.Thread(target=stop, name="telemetry-shutdown", daemon=True)
-    stopping.start()
-    stopping.join(timeout_s)
+
+def _own(providers: Iterable[object]) -> None:
+    """Take the stopping of `providers` out of the SDK's hands, which at exit has no limit of time."""
+    for provider in providers:
+        if isinstance(provider, _Provider):
+            atexit.unregister(provider.shutdown)
+            _providers.append(provider)
+    atexit.register(shutdown_telemetry)
 
 
 def _configured_by_host() -> bool:
@@ -81,6 +105,8 @@ def _configured_by_host() -> bool:
 
 def _export_to_azure_monitor(settings: CommonSettings, connection_string: str, role: str) -> None:
     from azure.monitor.opentelemetry import configure_azure_monitor
+    from opentelemetry import metrics, trace
+    from opentelemetry._logs import get_logger_provider
 
     if _CONNECTION_STRING in os.environ:
         # The exporter parses the variable too, whatever it is given, and fails on a trailing `;`.
@@ -99,6 +125,7 @@ def _export_to_azure_monitor(settings: CommonSettings, connection_string: str, r
         resource=_resource(settings, role),
         **options,
     )
+    _own((trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()))
     if "FUNCTIONS_WORKER_RUNTIME" in os.environ:
         silence_stderr()  # the Functions host would export each line of stderr once more
 
@@ -151,16 +178,18 @@ def _export_to_otlp(settings: CommonSettings, role: str) -> None:
     trace.set_tracer_provider(tracing)
 
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics"))
-    metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=[reader]))
+    measuring = MeterProvider(resource=resource, metric_readers=[reader])
+    metrics.set_meter_provider(measuring)
 
-    logging_provider = LoggerProvider(resource=resource)
-    logging_provider.add_log_record_processor(
+    recording = LoggerProvider(resource=resource)
+    recording.add_log_record_processor(
         BatchLogRecordProcessor(
             OTLPLogExporter(endpoint=f"{base}/v1/logs"), schedule_delay_millis=_OTLP_DELAY_MS
         )
     )
-    set_logger_provider(logging_provider)
-    logging.getLogger(ROOT_LOGGER).addHandler(LoggingHandler(logger_provider=logging_provider))
+    set_logger_provider(recording)
+    logging.getLogger(ROOT_LOGGER).addHandler(LoggingHandler(logger_provider=recording))
+    _own((tracing, measuring, recording))
 
 
 def _resource(settings: CommonSettings, role: str) -> Resource:

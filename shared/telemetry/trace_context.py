@@ -53,6 +53,10 @@ class Span:
         """Whether anything is exported; spares the making of costly attributes."""
         return self._span.is_recording()
 
+    def within(self, context: otel_context.Context | None) -> otel_context.Context:
+        """Return `context` (None: the running one) with this span as the running one."""
+        return trace.set_span_in_context(self._span, context)
+
     def set_attribute(self, key: str, value: Attribute) -> None:
         """Describe the span. Nothing happens when the name of the attribute says that it holds content."""
         if self._span.is_recording():
@@ -106,15 +110,7 @@ def start_span(
     It is a child of `parent` (a traceparent), or of the running span when that is empty or malformed.
     It does not become the running span. `at_ms`: when it began, Unix milliseconds, if not now.
     """
-    return Span(
-        _tracer.start_span(
-            name,
-            context=_context(parent),
-            kind=_KINDS[kind],
-            attributes=_safe(attributes),
-            start_time=None if at_ms is None else at_ms * _NS_PER_MS,
-        )
-    )
+    return _start(name, _context(parent), kind, attributes, at_ms)
 
 
 @contextmanager
@@ -129,8 +125,9 @@ def span(
 
     An exception that leaves the block marks the span with its code or type; its message is not recorded.
     """
-    opened = start_span(name, parent=parent, kind=kind, attributes=attributes)
-    token = otel_context.attach(trace.set_span_in_context(opened._span, _context(parent)))  # pyright: ignore[reportPrivateUsage]  # same module
+    context = _context(parent)
+    opened = _start(name, context, kind, attributes, None)
+    token = otel_context.attach(opened.within(context))
     try:
         yield opened
     except Exception as error:
@@ -142,6 +139,27 @@ def span(
     finally:
         otel_context.detach(token)
         opened.end()
+
+
+def _start(
+    name: str,
+    context: otel_context.Context | None,
+    kind: Kind,
+    attributes: Mapping[str, Attribute] | None,
+    at_ms: int | None,
+) -> Span:
+    started = Span(
+        _tracer.start_span(
+            name,
+            context=context,
+            kind=_KINDS[kind],
+            start_time=None if at_ms is None else at_ms * _NS_PER_MS,
+        )
+    )
+    if attributes and started.recording:
+        for key, value in attributes.items():
+            started.set_attribute(key, value)
+    return started
 
 
 def _context(parent: str) -> otel_context.Context | None:
