@@ -126,7 +126,12 @@ CREATE_SESSION = Operation(
             },
         ),
     ),
-    problems={**_START_PROBLEMS, 400: ("invalid_sdp", "invalid_query"), 503: ("no_worker_attached",)},
+    problems={
+        **_START_PROBLEMS,
+        400: ("invalid_sdp", "invalid_query", "agent_variables"),
+        409: ("session_ended",),
+        503: ("no_worker_attached",),
+    },
 )
 REPORT_CALL = Operation(
     name="report_call",
