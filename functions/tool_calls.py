@@ -83,6 +83,8 @@ async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
     tool = agent.tools.get(text(payload, "tool"))
     if tool is None:
         outcome = unknown_tool_outcome(text(payload, "tool"), sorted(agent.tools))
+    elif not tool.idempotent and not await _first_run(needs, session_id, tool_call_id):
+        return _cut_off()
     else:
         context = ToolContext(
             session_id=session_id,
@@ -98,6 +100,21 @@ async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
         "duration_ms": outcome.duration_ms,
         "retryable": outcome.retryable,
     }
+
+
+async def _first_run(needs: Dependencies, session_id: str, tool_call_id: str) -> bool:
+    """Note that the tool begins to run; return False when it has begun before.
+
+    An activity runs again when its host died in the middle of it. The note lies among the session's
+    keys, so it is erased with them.
+    """
+    from shared.store.connection import answered
+    from shared.store.keys import SessionKeys
+
+    key = SessionKeys(session_id).seen
+    first = await answered(needs.redis.hsetnx(key, f"run:{tool_call_id}", "1"))
+    await answered(needs.redis.expire(key, needs.settings.session_retention_s, nx=True))
+    return bool(first)
 
 
 @activity(blueprint, DELIVER_RESULT, span_name=f"{_SPAN} deliver")
@@ -128,8 +145,19 @@ async def deliver_tool_result(payload: Payload, needs: Dependencies) -> Payload:
 def _given_up(took: timedelta) -> Mapping[str, object]:
     """Return the outcome for a tool that could not be run at all, for the model to act on."""
     message = "The tool could not be run now. Tell the caller, and offer another way or a later try."
+    return _outcome("error", "tool_failed", message, took)
+
+
+def _cut_off() -> Mapping[str, object]:
+    """Return the outcome for a tool that must not run twice and was cut off in its one run."""
+    message = "The tool was cut off; whether it took effect is not known. Do not repeat it; tell the caller."
+    return _outcome("unknown", "tool_cut_off", message, timedelta())
+
+
+def _outcome(status: str, code: str, message: str, took: timedelta) -> Mapping[str, object]:
     return {
-        "status": "error",
-        "output": json.dumps({"error": {"code": "tool_failed", "message": message}}),
+        "status": status,
+        "output": json.dumps({"error": {"code": code, "message": message}}),
         "duration_ms": took.total_seconds() * 1000,
+        "retryable": False,
     }

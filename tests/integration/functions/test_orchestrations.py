@@ -227,7 +227,7 @@ async def test_while_redis_is_away_nothing_is_started_and_nothing_lost(
     session_id = await started(api, functions)
     message = tool_message(session_id, "book_when_told")
     assert (await worker.post(f"/sessions/{session_id}/tool-calls", message)).status == 202
-    await eventually(ledger.with_suffix(".waiting").exists, what="the tool runs")
+    await eventually(ledger.with_suffix(".call_1.waiting").exists, what="the tool runs")
 
     own_stack.stop_redis()
     refused = await api.post("/token", {"agent": "plain"})
@@ -255,8 +255,9 @@ async def test_a_host_that_is_killed_goes_on_where_it_was(own_stack: Stack, tmp_
     session_id = await started(api, functions)
     path = f"/sessions/{session_id}/tool-calls"
     worker = Api.bearer(functions, ring.issue_service_token("worker-1"))
-    assert (await worker.post(path, tool_message(session_id, "book_when_told"))).status == 202
-    await eventually(ledger.with_suffix(".waiting").exists, what="the tool runs")
+    for call_id, tool in (("call_1", "book_when_told"), ("call_2", "charge_when_told")):
+        assert (await worker.post(path, tool_message(session_id, tool, call_id))).status == 202
+        await eventually(ledger.with_suffix(f".{call_id}.waiting").exists, what=f"{tool} runs")
     functions.stop(kill=True)
     ledger.with_suffix(".gate").touch()
 
@@ -266,6 +267,9 @@ async def test_a_host_that_is_killed_goes_on_where_it_was(own_stack: Stack, tmp_
     async with Redis.from_url(own_stack.redis_url, decode_responses=True) as redis:
         result = await result_of(redis, session_id)
         assert result.status == ToolStatus.OK
+        unsafe = await result_of(redis, session_id, "call_2")
+        assert unsafe.status == ToolStatus.UNKNOWN, "what must not run twice is not run again"
+        assert "tool_cut_off" in unsafe.output
         again = await worker.post(path, tool_message(session_id, "book_when_told"))
         assert again.json == {"changed": False}
         assert len(booked(ledger, session_id)) == 1

@@ -18,13 +18,15 @@ def book(context: ToolContext, day: str = "monday") -> dict[str, str]:
 @tool(execution="durable", idempotent=True)
 async def book_when_told(context: ToolContext, day: str = "monday") -> dict[str, str]:
     """Book a day once the gate file is there."""
-    (_ledger().with_suffix(".waiting")).touch()
-    gate = _ledger().with_suffix(".gate")
-    while True:  # another process opens the gate
-        if gate.exists():
-            break
-        await asyncio.sleep(0.02)
+    await _told(context)
     return _entered(context, day)
+
+
+@tool(execution="durable", idempotent=False)
+async def charge_when_told(context: ToolContext) -> dict[str, str]:
+    """Charge once the gate file is there; never safe to repeat."""
+    await _told(context)
+    return _entered(context, "charged")
 
 
 @tool(execution="durable", idempotent=True)
@@ -42,6 +44,14 @@ def broken(context: ToolContext) -> dict[str, str]:
     """Fail, always, and never safe to repeat."""
     _entered(context, "never")
     raise RuntimeError("the secret inside of the tool")
+
+
+async def _told(context: ToolContext) -> None:
+    _ledger().with_suffix(f".{context.tool_call_id}.waiting").touch()
+    while True:  # another process opens the gate
+        if _ledger().with_suffix(".gate").exists():
+            break
+        await asyncio.sleep(0.02)
 
 
 def _ledger() -> Path:
