@@ -76,6 +76,18 @@ async def answered(call: Awaitable[T], *, within: float = ANSWER_S) -> T:
     Raises UnavailableError `redis_unavailable` when Redis does not answer within `within`
     seconds, and `redis_full` when it has no memory left.
     """
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
+    try:
+        return await _translated(call, within)
+    finally:
+        # On Python 3.11 the client can lose a cancellation that comes while it sends: its
+        # asyncio.wait_for returns the result instead (python/cpython#86296).
+        if task and task.cancelling() > cancellations:
+            raise asyncio.CancelledError
+
+
+async def _translated(call: Awaitable[T], within: float) -> T:
     try:
         async with asyncio.timeout(within):
             return await call

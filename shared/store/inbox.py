@@ -143,9 +143,9 @@ class WakeUps:
         self._closed = True
         self._waiting.clear()
         self._news.set()
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait([self._listener])
+        while self._listener is not None and not self._listener.done():
+            self._listener.cancel()  # again, if the client lost it (see `answered`)
+            await asyncio.wait([self._listener], timeout=0.5)
 
     def _wake(self, session_id: str) -> None:
         self._waiting[session_id] = None

@@ -104,6 +104,7 @@ class Ownership:
         reason: str = "",
         usage: Usage | None = None,
         inbox_cursor: str | None = None,
+        commit_id: str = "",
     ) -> list[str]:
         """Write as the owner, all or nothing, in one call; return the ids of `entries`.
 
@@ -115,6 +116,8 @@ class Ownership:
         reason: an EndReason, kept with ENDED.
         usage: the sums so far; they replace what is stored.
         inbox_cursor: the last inbox entry whose effects are recorded with this.
+        commit_id: the same for every attempt at the same commit, so that one whose answer was lost is
+            not written twice; leave it empty for a commit that is attempted once.
 
         Raises FencedError when the epoch is not, or no longer, the owner's (also after release,
         the end by the control plane, and erasure); ConflictError `session_moves_forward`;
@@ -123,7 +126,7 @@ class Ownership:
         if state is not None and state not in _OWNER_STATES:
             raise ValueError(f"an owner does not move a session to {state.value}")
         args: list[str | int] = [
-            nonce(),
+            commit_id or nonce(),
             epoch,
             state.value if state else "",
             reason,

@@ -16,7 +16,6 @@ from shared.store.keys import QUEUES_TTL_S
 GROUP = "workers"
 
 _BLOCK_MS = 1_000  # one blocking read; shorter than the socket's timeout, so that silence is no failure
-_CONSUMER_GONE_MS = 3_600_000
 
 Job: TypeAlias = tuple[str, int, dict[str, str]]
 """Stream id, deliveries so far, fields."""
@@ -25,9 +24,11 @@ Job: TypeAlias = tuple[str, int, dict[str, str]]
 class WorkStream:
     """Claims, reclaims and finishes the jobs of one stream. Adding them is the queue's own affair."""
 
-    def __init__(self, redis: Redis, stream: str) -> None:
+    def __init__(self, redis: Redis, stream: str, *, consumer_gone_ms: int = 3_600_000) -> None:
+        """consumer_gone_ms: how long a consumer must have asked for nothing to be forgotten."""
         self._redis = redis
         self._stream = stream
+        self._consumer_gone_ms = consumer_gone_ms
 
     async def claim(self, worker: str, count: int, block_ms: int) -> list[Job]:
         """Return up to `count` new jobs, waiting up to `block_ms` (0: not at all) for the first."""
@@ -40,7 +41,7 @@ class WorkStream:
 
     async def reclaim(self, worker: str, min_idle_ms: int, count: int) -> list[Job]:
         """Take over up to `count` jobs that were claimed at least `min_idle_ms` ago and are not done."""
-        args = [GROUP, worker, min_idle_ms, count, _CONSUMER_GONE_MS]
+        args = [GROUP, worker, min_idle_ms, count, self._consumer_gone_ms]
         replies = cast(
             "list[list[object]]", await scripts.RECLAIM_JOBS.run(self._redis, [self._stream], args)
         )

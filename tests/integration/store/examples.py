@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 from shared.ids import new_session_id
 from shared.session.log import (
     ErrorRecorded,
-    LogEntry,
     StateChanged,
     ToolCalled,
     ToolExecution,
@@ -85,7 +84,3 @@ def tool_finished(call: str, output: str = '{"ok":true}') -> ToolFinished:
         duration_ms=1.5,
         at_ms=40,
     )
-
-
-def kinds(entries: list[LogEntry]) -> list[str]:
-    return [type(entry).__name__ for entry in entries]

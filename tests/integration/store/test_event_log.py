@@ -4,6 +4,7 @@ import pytest
 from redis.asyncio import Redis
 
 from shared.errors import InvalidRequestError
+from shared.session.codec import LOG
 from shared.session.log import ErrorRecorded, LoggedEntry
 from shared.store.event_log import MAX_ENTRY_BYTES, EventLog
 from shared.store.keys import SessionKeys
@@ -66,9 +67,10 @@ async def test_an_entry_that_is_too_large_is_refused_and_nothing_of_its_batch_is
 async def test_a_log_stays_bounded_and_keeps_its_newest_entries(redis_client: Redis) -> None:
     log = EventLog(redis_client)
     session_id = await a_stored_session(redis_client)
-    batch = [a_turn("x")] * 3000
-    for _ in range(8):
-        await log.append(session_id, batch)
+    fill = "for _ = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'epoch', 0, 'entry', ARGV[2]) end"
+    entry = LOG.encode(a_turn("x")).decode()
+    await redis_client.eval(fill, 1, SessionKeys(session_id).log, MAX_LOG_ENTRIES + 4000, entry)
+    await log.append(session_id, [a_turn("x")] * 100)
     last = await log.append(session_id, [a_turn("last")])
     length = await redis_client.xlen(SessionKeys(session_id).log)
     assert MAX_LOG_ENTRIES <= length <= MAX_LOG_ENTRIES + 200
