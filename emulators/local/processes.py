@@ -61,6 +61,7 @@ class Processes:
         self._log_directory = log_directory
         self._guardian: Guardian | None = None
         self._running: list[RunningPart] = []
+        self._ready: set[int] = set()
 
     async def __aenter__(self) -> Processes:
         self._log_directory.mkdir(parents=True, exist_ok=True)
@@ -114,6 +115,7 @@ class Processes:
                 sentence = f"{_capital(part.title)} was not ready within {part.ready_within_s:g} s"
                 raise LocalStackError(f"{sentence} (log: {running.log}).", _last_lines(running.log))
             await asyncio.sleep(_LOOK_EVERY_S)
+        self._ready.add(running.process.pid)
 
     async def wait_for_an_end(self) -> RunningPart:
         """Return the first part that ends by itself."""
@@ -137,8 +139,9 @@ class Processes:
     async def stop(self, *, within_s: float = 4.0) -> None:
         """Stop everything, last started first: SIGTERM, and SIGKILL for what is left after `within_s`.
 
-        Whole process groups end, so that a part's own children do not stay. Safe to call twice. A
-        cancellation that arrives meanwhile takes effect afterwards.
+        What was not ready yet has nothing to finish and is killed at once. Whole process groups end, so that
+        a part's own children do not stay. Safe to call twice. A cancellation that arrives meanwhile takes
+        effect afterwards.
         """
         stopping = asyncio.ensure_future(self._stop(within_s))
         cancelled = False
@@ -155,7 +158,7 @@ class Processes:
         deadline = time.monotonic() + within_s
         while self._running:
             running = self._running[-1]
-            if running.process.returncode is None:
+            if running.process.returncode is None and running.process.pid in self._ready:
                 _signal_group(running.process.pid, signal.SIGTERM)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(deadline - time.monotonic(), 0.05)):
