@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from shared.store.ownership import Ownership
-
 from realtime_worker.conversation.effects import ConsumeInbox, CountUsage, Record, RecordEffect, SetState
 from shared.errors import UnavailableError
-from shared.session.log import LogEntry, StateChanged
+from shared.session.log import LogEntry, StateChanged, ToolCalled, ToolFinished
 from shared.session.model import SessionState, Usage
+from shared.store.ownership import Ownership
 from shared.telemetry.logs import get_logger
 
 # Waits between attempts while Redis does not answer. The session goes on talking meanwhile.
@@ -30,9 +29,13 @@ class Commits:
         self._ownership = ownership
         self._session_id = session_id
         self._epoch = epoch
+        self._count = 0
 
-    async def commit(self, effects: Iterable[RecordEffect]) -> None:
+    async def commit(self, effects: Iterable[RecordEffect]) -> frozenset[str]:
         """Write all of `effects` in one step, waiting for Redis as long as it takes.
+
+        Returns the tool calls whose record was refused because the log has it already: what they
+        ask for has been done, and must not be done again.
 
         Raises FencedError when another owner has taken over. Cancelling it may or may not leave
         the records written.
@@ -53,7 +56,9 @@ class Commits:
                     usage = effect.usage
                 case ConsumeInbox():
                     cursor = effect.entry_id
-        await until_redis_answers(
+        self._count += 1
+        commit_id = f"{self._epoch}.{self._count}"
+        entry_ids = await until_redis_answers(
             lambda: self._ownership.commit(
                 self._session_id,
                 self._epoch,
@@ -62,7 +67,13 @@ class Commits:
                 reason=reason,
                 usage=usage,
                 inbox_cursor=cursor,
+                commit_id=commit_id,
             )
+        )
+        return frozenset(
+            entry.tool_call_id
+            for entry, entry_id in zip(entries, entry_ids, strict=True)
+            if not entry_id and isinstance(entry, ToolCalled | ToolFinished)
         )
 
 

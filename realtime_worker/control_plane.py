@@ -8,8 +8,6 @@ from enum import Enum, auto
 from http import HTTPStatus
 
 import aiohttp
-from shared.store.inbox import Inbox
-from shared.store.outbox import Outbox
 
 from realtime_worker.commits import until_redis_answers
 from shared.errors import NotFoundError
@@ -18,6 +16,8 @@ from shared.session.codec import CONTROL
 from shared.session.commands import ToolResult
 from shared.session.jobs import ControlMessage, LifecycleEvent, OutboxEntry, StartDurableTool
 from shared.session.log import ToolStatus
+from shared.store.inbox import Inbox
+from shared.store.outbox import Outbox
 from shared.telemetry.logs import get_logger
 
 REQUEST_TIMEOUT_S = 10.0

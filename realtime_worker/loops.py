@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.store.inbox import WakeUps
-from shared.store.workers import WorkerRegistry
-
 from realtime_worker.commits import until_redis_answers
 from realtime_worker.roster import Roster
 from realtime_worker.services import Services
 from shared.errors import UnavailableError
+from shared.store.inbox import WakeUps
+from shared.store.workers import WorkerRegistry
 from shared.telemetry.logs import get_logger
 
 CLAIM_BLOCK_MS = 1_000

@@ -133,6 +133,7 @@ class Roster:
         unanswered = await until_redis_answers(
             lambda: services.ownership.unanswered_tools(session.session_id)
         )
+        answered = await until_redis_answers(lambda: services.ownership.answered_tools(session.session_id))
         conversation = Conversation(
             ConversationSetup(
                 session_id=session.session_id,
@@ -145,6 +146,7 @@ class Roster:
                 executions={name: tool.execution for name, tool in agent.tools.items()},
                 repeatable=frozenset(name for name, tool in agent.tools.items() if tool.idempotent),
                 unanswered=tuple(unanswered),
+                answered=answered,
                 resumed=session.connected_at_ms > 0,
                 usage=session.usage,
             )

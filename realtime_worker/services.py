@@ -6,14 +6,13 @@ import time
 from dataclasses import dataclass
 
 from shared.agents.catalog import AgentCatalog
+from shared.providers.protocol import RealtimeProvider
+from shared.settings import WorkerSettings
 from shared.store.attach_queue import AttachQueue
 from shared.store.inbox import Inbox
 from shared.store.outbox import Outbox
 from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
-
-from shared.providers.protocol import RealtimeProvider
-from shared.settings import WorkerSettings
 
 
 @dataclass(frozen=True, kw_only=True)

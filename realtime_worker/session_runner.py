@@ -26,6 +26,7 @@ from realtime_worker.conversation.effects import (
     Send,
     SetState,
     StartDurable,
+    tool_call_of,
 )
 from realtime_worker.services import Services, now_ms
 from realtime_worker.tool_tasks import ToolTasks
@@ -221,11 +222,12 @@ class SessionRunner:
                 if isinstance(effect, Send) and not effect.after_commit:
                     await self._send(effect)
             records = [e for e in drained if isinstance(e, RecordEffect)]
+            known: frozenset[str] = frozenset()
             if records:
-                await self._commits.commit(records)
+                known = await self._commits.commit(records)
                 await self._announce(records)
             for effect in drained:
-                if isinstance(effect, OutwardEffect):
+                if isinstance(effect, OutwardEffect) and tool_call_of(effect) not in known:
                     await self._carry_out(effect)
         for worker in workers:
             worker.cancel()

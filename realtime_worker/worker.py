@@ -10,7 +10,6 @@ import sys
 from collections.abc import Coroutine
 
 from aiohttp import web
-from shared.store.workers import WorkerRegistry
 
 from realtime_worker.control_plane import ControlPlane
 from realtime_worker.health import WorkerStatus, health_app
@@ -34,6 +33,7 @@ from shared.store.inbox import Inbox, WakeUps
 from shared.store.outbox import Outbox
 from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
+from shared.store.workers import WorkerRegistry
 from shared.telemetry.logs import get_logger
 
 _log = get_logger(__name__)

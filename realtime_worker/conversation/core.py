@@ -75,6 +75,7 @@ class ConversationSetup:
     executions: the agent's tools and where each runs.
     repeatable: names of the inline tools that may run again when cut off in mid-run.
     unanswered: calls that an earlier owner recorded without a result.
+    answered: ids of calls that have their result: a provider may show them once more.
     resumed: another owner has talked here before: no greeting, no history replay.
     """
 
@@ -88,6 +89,7 @@ class ConversationSetup:
     executions: Mapping[str, ToolExecution]
     repeatable: frozenset[str] = frozenset()
     unanswered: tuple[ToolCalled, ...] = ()
+    answered: frozenset[str] = frozenset()
     resumed: bool = False
     usage: Usage = field(default_factory=Usage)
 
@@ -104,7 +106,7 @@ class Conversation:
         self._reconciled = False
         self._responses = ResponseSequencer(f"rsp_{setup.epoch}_")
         self._tools = ToolBook(setup.executions)
-        self._tools.restore(setup.unanswered)
+        self._tools.restore(setup.unanswered, setup.answered)
         self._turns = TurnTracker()
         self._usage = setup.usage
         self._recent = RecentIds()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from realtime_worker.conversation.wire import part, text
 from shared.session.log import LogEntry
 from shared.session.model import SessionState, Usage
 
@@ -86,3 +87,14 @@ class Finish:
 RecordEffect: TypeAlias = Record | SetState | CountUsage | ConsumeInbox
 OutwardEffect: TypeAlias = Send | RunInline | StartDurable | HangUp | Finish
 Effect: TypeAlias = RecordEffect | OutwardEffect
+
+
+def tool_call_of(effect: OutwardEffect) -> str:
+    """Return the tool call that `effect` runs or answers, or ""."""
+    match effect:
+        case RunInline() | StartDurable():
+            return effect.tool_call_id
+        case Send():
+            return text(part(effect.event, "item"), "call_id")
+        case HangUp() | Finish():
+            return ""

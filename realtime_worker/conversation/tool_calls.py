@@ -24,8 +24,12 @@ class ToolBook:
         self._executions = executions
         self._calls: dict[str, _Call] = {}
 
-    def restore(self, unanswered: Iterable[ToolCalled]) -> None:
-        """Take up calls that an earlier owner recorded and that have no result yet."""
+    def restore(self, unanswered: Iterable[ToolCalled], answered: Iterable[str]) -> None:
+        """Take up what an earlier owner recorded: calls without a result, and ids of those with one."""
+        for tool_call_id in answered:
+            self._calls[tool_call_id] = _Call(
+                name="", execution=ToolExecution.INLINE, response_id="", output=""
+            )
         for called in unanswered:
             self._calls[called.tool_call_id] = _Call(
                 name=called.name, execution=called.execution, response_id=called.response_id

@@ -159,6 +159,12 @@ class Ownership:
                 waiting.append(((int(milliseconds), int(sequence)), entry))
         return [entry for _, entry in sorted(waiting, key=lambda pair: pair[0])]
 
+    async def answered_tools(self, session_id: str) -> frozenset[str]:
+        """Return the ids of the tool calls that have their ToolFinished."""
+        ledger = await answered(self._redis.hgetall(SessionKeys(session_id).tools))
+        calls = cast("Mapping[str, str]", ledger).items()
+        return frozenset(call for call, value in calls if value.startswith("="))
+
     async def _restore(self, session_id: str, worker: str, epoch: int) -> bool:
         """Put a missing lease back if the record still names this owner."""
         told = await answered(self._redis.hmget(SessionKeys(session_id).record, ("epoch", "owner")))

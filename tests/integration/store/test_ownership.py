@@ -338,3 +338,25 @@ async def test_a_large_batch_is_one_commit(ownership: Ownership, redis_client: R
     ids = await ownership.commit(session_id, epoch, entries=[a_turn(str(n)) for n in range(2000)])
     assert len(set(ids)) == 2000
     assert len(await EventLog(redis_client).read_all(session_id)) == 2001
+
+
+async def test_a_commit_that_is_repeated_under_its_id_is_written_once(
+    ownership: Ownership, redis_client: Redis
+) -> None:
+    session_id, epoch = await an_owned_session(redis_client)
+    first = await ownership.commit(session_id, epoch, entries=[a_turn()], commit_id="1.1")
+    again = await ownership.commit(session_id, epoch, entries=[a_turn()], commit_id="1.1")
+    assert first == again
+    other = await ownership.commit(session_id, epoch, entries=[a_turn()], commit_id="1.2")
+    assert other != first
+
+
+async def test_answered_tools_are_told_apart_from_unanswered_ones(
+    ownership: Ownership, redis_client: Redis
+) -> None:
+    session_id, epoch = await an_owned_session(redis_client)
+    await ownership.commit(
+        session_id, epoch, entries=[tool_called("c1"), tool_called("c2"), tool_finished("c1")]
+    )
+    assert await ownership.answered_tools(session_id) == frozenset({"c1"})
+    assert [called.tool_call_id for called in await ownership.unanswered_tools(session_id)] == ["c2"]

@@ -16,7 +16,11 @@ CONFIGURATION = {"type": "session.update", "event_id": "cfg_1", "session": {"typ
 
 
 def conversation(
-    *, greeting: str = "", unanswered: Iterable[ToolCalled] = (), resumed: bool = False
+    *,
+    greeting: str = "",
+    unanswered: Iterable[ToolCalled] = (),
+    answered: Iterable[str] = (),
+    resumed: bool = False,
 ) -> Conversation:
     return Conversation(
         ConversationSetup(
@@ -34,6 +38,7 @@ def conversation(
             },
             repeatable=frozenset({"look_up"}),
             unanswered=tuple(unanswered),
+            answered=frozenset(answered),
             resumed=resumed,
         )
     )

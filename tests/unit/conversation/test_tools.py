@@ -169,3 +169,10 @@ def test_a_new_owner_does_not_repeat_an_effect_whose_outcome_is_unknown() -> Non
     assert scene.wanted(RunInline) == []
     assert scene.logged(ToolFinished)[0].status is ToolStatus.UNKNOWN
     assert "outcome_unknown" in scene.logged(ToolFinished)[0].output
+
+
+def test_a_new_owner_does_not_run_a_call_that_has_its_result_when_it_is_shown_again() -> None:
+    scene = Scene(conversation(answered=["c1"], resumed=True))
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": [call_item("c1")]})
+    assert scene.wanted(RunInline) == []
+    assert scene.outputs() == []
