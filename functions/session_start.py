@@ -13,10 +13,9 @@ from shared.errors import SidetoneError
 from shared.ids import new_session_id
 
 if TYPE_CHECKING:
-    from shared.agents.catalog import Agent
-
     from functions.endpoint import Call
     from functions.orchestrations import Orchestrations
+    from shared.agents.catalog import Agent
     from shared.session.model import Session
 
 # A reservation must outlive its session, and lapse by itself when a process dies in between.

@@ -99,7 +99,9 @@ class OrchestrationDriver:
     def complete(self, name: str, result: Any) -> Mapping[str, Any]:
         """Let the pending activity `name` return `result`; return the payload it was given."""
         activity = self._only(name)
-        self._episode(self._event(_TASK_COMPLETED, TaskScheduledId=activity.task_id, Result=json.dumps(result)))
+        self._episode(
+            self._event(_TASK_COMPLETED, TaskScheduledId=activity.task_id, Result=json.dumps(result))
+        )
         return activity.payload
 
     def fail(self, name: str) -> None:
