@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         trace = error.user_trace if isinstance(error, AppLoadError) else ""
         print(f"{trace}{error}", file=sys.stderr)
         _leave(USAGE_ERROR)
-    if _user_code_lingers():
+    if threading.active_count() > 1:
         _leave(0)
     return 0
 
@@ -154,17 +154,9 @@ async def _run(host: Host) -> None:
         await host.close()
 
 
-def _user_code_lingers() -> bool:
-    """Whether a thread of the app would keep the interpreter from ending."""
-    threads = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
-    deadline = time.monotonic() + 0.3
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return any(t.is_alive() for t in threads)
-
-
 def _leave(code: int) -> NoReturn:
-    """Exit at once: a thread that runs user code would keep the interpreter alive."""
+    """Exit without waiting for threads that run user code; the app's exit functions do run."""
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # what a normal exit would run
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -97,7 +97,10 @@ class FunctionsHost:
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[HostClient]:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        # A connection each: one that a killed host left behind must not be used again.
+        connector = aiohttp.TCPConnector(force_close=True)
+        timeout = aiohttp.ClientTimeout(total=30)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             yield HostClient(self, session)
 
 

@@ -110,15 +110,14 @@ async def client_operation(req: func.HttpRequest, client: df.DurableOrchestratio
 
 
 def _shown(result: object) -> object:
-    if isinstance(result, df.DurableOrchestrationStatus if hasattr(df, "DurableOrchestrationStatus") else ()):
-        return result.to_json()
+    """Turn what the SDK returns into JSON."""
     if isinstance(result, list):
         return [_shown(r) for r in result]
-    if hasattr(result, "to_json"):
-        shown = result.to_json()
-        if hasattr(result, "historyEvents"):
-            shown["historyEvents"] = result.historyEvents
-        return shown
+    if hasattr(result, "runtime_status"):
+        if not result:
+            return None
+        history = {"historyEvents": result.historyEvents} if hasattr(result, "historyEvents") else {}
+        return {**result.to_json(), **history}
     if hasattr(result, "instances_deleted"):
         return {"instances_deleted": result.instances_deleted}
     if hasattr(result, "entity_exists"):

@@ -1,0 +1,42 @@
+"""Timer triggers: on schedule, at start, by hand, and after a missed run."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from tests.support.eventually import eventually
+from tests.support.functions_host import FunctionsHost, HostClient
+
+
+async def test_a_timer_runs_on_its_schedule_and_one_at_start(client: HostClient) -> None:
+    lines = client.host.journal_lines
+    assert "hourly past_due=False status=False" in lines(), "runOnStartup"
+    seen = lines().count("tick past_due=False")
+    await eventually(lambda: lines().count("tick past_due=False") >= seen + 1, within=3)
+
+
+async def test_a_timer_runs_by_hand(client: HostClient) -> None:
+    before = sum("hourly" in line for line in client.host.journal_lines())
+    assert (await client.ask("POST", "/admin/functions/hourly", json={})).status == 202
+    await eventually(lambda: sum("hourly" in line for line in client.host.journal_lines()) == before + 1)
+    assert (await client.ask("POST", "/admin/functions/ping", json={})).status == 400
+    assert (await client.ask("POST", "/admin/functions/nope", json={})).status == 404
+
+
+async def test_an_activity_runs_by_hand(client: HostClient) -> None:
+    before = client.host.journal_lines().count("returned nothing")
+    assert (await client.ask("POST", "/admin/functions/returns_nothing", json={"input": 1})).status == 202
+    await eventually(lambda: client.host.journal_lines().count("returned nothing") == before + 1)
+
+
+async def test_a_run_missed_while_no_host_ran_is_past_due(new_host: Callable[..., FunctionsHost]) -> None:
+    host = new_host()
+    host.start()
+    await eventually(lambda: "hourly past_due=False status=False" in host.journal_lines())
+    host.stop()
+    with sqlite3.connect(host.state_dir / "durable.db") as db:
+        db.execute("UPDATE timer_triggers SET next = '2020-01-01T00:00:00+00:00' WHERE function = 'hourly'")
+    db.close()
+    host.start()
+    await eventually(lambda: "hourly past_due=True status=True" in host.journal_lines())
