@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from emulators.realtime.admin_routes import AdminRoutes
 from emulators.realtime.authentication import Authentication
+from emulators.realtime.browser_access import answer_pages
 from emulators.realtime.faults import Fault
 from emulators.realtime.mind.thoughts import NewMind
 from emulators.realtime.options import EmulatorOptions
@@ -46,7 +47,7 @@ class EmulatorServer:
             accept_any_jwt=self.options.accept_any_jwt,
             secrets=self.service.secrets,
         )
-        app = web.Application(middlewares=[self._answer], client_max_size=_MAX_BODY_BYTES)
+        app = web.Application(middlewares=[answer_pages, self._answer], client_max_size=_MAX_BODY_BYTES)
         RestRoutes(self.service, authentication).add_to(app)
         SocketRoutes(self.service, authentication).add_to(app)
         AdminRoutes(self.service).add_to(app)
