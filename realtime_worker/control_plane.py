@@ -28,6 +28,18 @@ ABANDONED_AFTER_MS = 15_000
 RETRY_FIRST_S = 0.2
 RETRY_LIMIT_S = 5.0
 AT_ONCE = 8
+# What no retry of the same message mends. A refused token is not among them: keys may be rotating.
+LASTING_REFUSALS = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.GONE,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
 
 _log = get_logger(__name__)
 
@@ -125,12 +137,7 @@ class ControlPlane:
             ) as response:
                 if response.status < HTTPStatus.BAD_REQUEST:
                     return _Answer.TAKEN
-                lasting = response.status in {
-                    HTTPStatus.BAD_REQUEST,
-                    HTTPStatus.NOT_FOUND,
-                    HTTPStatus.GONE,
-                    HTTPStatus.CONFLICT,
-                }
+                lasting = response.status in LASTING_REFUSALS
                 _log.warning(
                     "control plane refused a message",
                     extra={"status": response.status, "kind": CONTROL.tag(message), "lasting": lasting},
