@@ -141,12 +141,13 @@ class Stack:
         python: str = sys.executable,
         auth: bool = True,
         keys: Sequence[str] = ("default",),
+        options: Sequence[str] = (),
         **settings: str,
     ) -> RunningFunctions:
         """Start the Functions app in the local host, with keys checked unless `auth` is false.
 
-        `settings` are environment variables, over those that fit this stack. Started again under the
-        same name, it finds its orchestrations as they were.
+        `options` go to the host, `settings` are environment variables, over those that fit this stack.
+        Started again under the same name, it finds its orchestrations as they were.
         """
         home = self._directory / name
         home.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,7 @@ class Stack:
             values = {key: secrets.token_urlsafe(16) for key in keys}
             keys_file.write_text(json.dumps({"host": values}), encoding="utf-8")
         command = [python, "-m", "emulators", "functions", str(REPOSITORY), "--port", "0"]
-        command += ["--db", str(home / "durable.db"), "--executor", executor]
+        command += ["--db", str(home / "durable.db"), "--executor", executor, *options]
         if auth:
             command += ["--auth", "--keys", str(keys_file)]
         running = self._start(name, command, self.environment(**settings))
