@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
+from collections.abc import Coroutine
 
 from aiohttp import web
 
 from emulators.realtime.faults import FaultPlan, parse_fault, shown
 from emulators.realtime.live_session import LiveSession
+from emulators.realtime.recordings import read_wav
 from emulators.realtime.rest_routes import json_body, json_response
 from emulators.realtime.service import RealtimeService
 from emulators.realtime.session.validation import missing, number, only_keys, require_object
+from emulators.realtime.speech_set import BYTES_PER_MS
 from emulators.realtime.wire import Json, RejectedError, as_list, as_text
 
 _DIGITS = frozenset("0123456789*#ABCD")
@@ -61,12 +64,20 @@ class AdminRoutes:
         after = request.query.get("after", "0")
         if not after.isdecimal():
             raise RejectedError("invalid_value", "'after' must be a number.", param="after")
-        return json_response({"events": session.log.after(int(after)) if session else []})
+        return json_response({"events": session.audience.log.after(int(after)) if session else []})
 
     async def say(self, request: web.Request) -> web.Response:
-        """`{"text", "duration_ms"?, "wait"?}` or `{"turns": [text, …]}`: the caller says it."""
+        """`{"text", "duration_ms"?, "wait"?}`, `{"turns": [text, …]}`, or a WAV body: the caller says it."""
         _local_only(request)
         session = self._live(request)
+        if request.content_type in ("audio/wav", "audio/x-wav", "audio/wave"):
+            if not session.hears:
+                raise RejectedError(
+                    "no_speech", 'Without ears (--no-speech) say it as text: {"text": …}.', status=409
+                )
+            recording = read_wav(await request.read())
+            await asyncio.shield(self._say(session.play(recording)))
+            return json_response({"played_ms": len(recording) // BYTES_PER_MS})
         body = await json_body(request)
         only_keys(body, ("text", "turns", "duration_ms", "wait"), "body")
         number(body, "duration_ms", "body", low=0, high=120_000)
@@ -76,9 +87,7 @@ class AdminRoutes:
         if len(texts) != len(turns):
             raise missing("text")
         length = float(duration) if isinstance(duration, (int, float)) else None
-        task = asyncio.create_task(_say_all(session, texts, length))
-        self._saying.add(task)
-        task.add_done_callback(self._saying.discard)
+        task = self._say(_say_all(session, texts, length))
         if body.get("wait") is not False:
             await asyncio.shield(task)
         return json_response({"said": texts})
@@ -137,6 +146,12 @@ class AdminRoutes:
     async def expire_secrets(self, request: web.Request) -> web.Response:
         _local_only(request)
         return json_response({"expired": self._service.secrets.expire_all()})
+
+    def _say(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)
+        return task
 
     def _live(self, request: web.Request) -> LiveSession:
         call = self._service.calls.find(request.match_info["id"])

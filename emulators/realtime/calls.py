@@ -66,7 +66,7 @@ class Call:
             "reject_status": self.reject_status,
             "refer_target": self.refer_target,
             "webhook_deliveries": [delivery.shown() for delivery in self.deliveries],
-            "listeners": [listener.name for listener in session.listeners] if session else [],
+            "listeners": [listener.name for listener in session.audience.listeners] if session else [],
             "session": session.core.configuration.snapshot() if session else None,
         }
 

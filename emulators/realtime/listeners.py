@@ -20,6 +20,11 @@ class Listener(Protocol):
         """What it is, for the event log ("websocket-1")."""
         ...
 
+    @property
+    def closable(self) -> bool:
+        """Whether a `close` fault can strike it: WebSockets only."""
+        ...
+
     def accepts(self, event_type: str, *, audio: bool) -> bool:
         """Whether this connection gets events of this type."""
         ...
@@ -35,6 +40,8 @@ class Listener(Protocol):
 
 class SocketListener:
     """A WebSocket. `run` sends until the end; whoever made the listener awaits it."""
+
+    closable = True
 
     def __init__(
         self, request: web.Request, socket: web.WebSocketResponse, name: str, *, audio: bool

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import assert_never
 
-import orjson
-
+from emulators.realtime.audience import Audience
 from emulators.realtime.audio_in import AudioIn, Utterance
 from emulators.realtime.event_log import EventLog
 from emulators.realtime.faults import FaultPlan
@@ -35,12 +33,12 @@ from emulators.realtime.session.effects import (
     Think,
 )
 from emulators.realtime.speech_set import BYTES_PER_MS, Ears, SpokenChunk, Started, Voice, spoken_ms
-from emulators.realtime.wire import Json
 from emulators.speech.sentences import spoken_pieces
 
 logger = logging.getLogger(__name__)
 
-Hung = tuple[Listener, bytes]
+_PLAYED_STEP_MS = 100
+_PAUSE_BEYOND_MS = 400
 
 
 class LiveSession:
@@ -61,8 +59,7 @@ class LiveSession:
         """`sink` is where a call's audio goes; None for a plain WebSocket, whose client plays by itself."""
         self.core = core
         self.faults = faults
-        self.log = EventLog(options.event_log)
-        self.listeners: list[Listener] = []
+        self.audience = Audience(faults, EventLog(options.event_log))
         self.ended: str | None = None
         self._mind = mind
         self._voice = voice
@@ -76,7 +73,6 @@ class LiveSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._thinking: dict[str, asyncio.Task[None]] = {}
         self._idle: asyncio.TimerHandle | None = None
-        self._held: deque[Hung] | None = None
         self._playback = (
             Playback(sink, on_started=self._playback_started, on_stopped=self._playback_stopped)
             if sink is not None
@@ -96,23 +92,28 @@ class LiveSession:
 
     def attach(self, listener: Listener, *, greet: bool = True) -> None:
         """Let a connection get the session's events, `session.created` first."""
-        self.listeners.append(listener)
+        self.audience.listeners.append(listener)
         if greet:
             self._apply(self.core.attached(), listener)
 
     def detach(self, listener: Listener) -> None:
         """Forget a connection."""
-        if listener in self.listeners:
-            self.listeners.remove(listener)
+        if listener in self.audience.listeners:
+            self.audience.listeners.remove(listener)
 
     def client_frame(self, listener: Listener, frame: str | bytes) -> None:
         """Take one client event from a connection."""
         if self.ended is None:
-            self._log_in(listener, frame)
+            self.audience.heard_from(listener, frame)
             played = self._playback.played_ms() if self._playback else 0.0
             self._apply(self.core.handle(frame, played_ms=played), listener)
 
     # The caller's voice
+
+    @property
+    def hears(self) -> bool:
+        """Whether ears are loaded."""
+        return self._ears is not None
 
     def feed_audio(self, pcm16: bytes) -> None:
         """Take the caller's audio from the media leg: PCM16 mono at 24 kHz."""
@@ -137,6 +138,16 @@ class LiveSession:
             self._audio_in.ended(Utterance(text=text))
             self._apply(self.core.speech_stopped(start + int(length)))
 
+    async def play(self, pcm16: bytes) -> None:
+        """Let the caller speak recorded audio (PCM16 mono, 24 kHz) in real time, and then pause."""
+        step = _PLAYED_STEP_MS * BYTES_PER_MS
+        for start in range(0, len(pcm16), step):
+            self.feed_audio(pcm16[start : start + step])
+            await asyncio.sleep(_PLAYED_STEP_MS / 1000 / self._options.speech_factor)
+        detection = self.core.configuration.turn_detection
+        pause_ms = detection.silence_ms + _PAUSE_BEYOND_MS if detection is not None else 0
+        self.feed_audio(bytes(pause_ms * BYTES_PER_MS))
+
     def press(self, digits: str, received_at: int) -> None:
         """The caller presses telephone keys."""
         for digit in digits:
@@ -149,9 +160,7 @@ class LiveSession:
         if self.ended is not None:
             return
         self.ended = reason
-        self._release_held()
-        for listener in list(self.listeners):
-            listener.end(code, reason)
+        self.audience.end(code, reason)
         self._expiry.cancel()
         self._disarm_idle()
         if self._playback is not None:
@@ -176,7 +185,7 @@ class LiveSession:
                 return
             match effect:
                 case Emit():
-                    self._emit(effect, sender)
+                    self.audience.emit(effect, sender)
                 case InputAudio(audio=audio):
                     self._listen(self._audio_in.decode(audio))
                 case DiscardInput():
@@ -208,63 +217,6 @@ class LiveSession:
                     self.end(reason, code=code)
                 case _:
                     assert_never(effect)
-
-    def _emit(self, emit: Emit, sender: Listener | None) -> None:
-        kind = str(emit.event["type"])
-        targets: Iterable[Listener]
-        if emit.to_sender:
-            targets = (sender,) if sender is not None and sender in self.listeners else ()
-        else:
-            targets = [each for each in self.listeners if each.accepts(kind, audio=emit.audio)]
-        shown: object = {**emit.event, "delta": f"<{len(str(emit.event.get('delta')))} characters>"}
-        self.log.record(
-            at_ms=int((self._loop.time() - self._began) * 1000),
-            direction="out",
-            peer=sender.name if emit.to_sender and sender is not None else "*",
-            event=shown if emit.audio else emit.event,
-        )
-        struck = self.faults.on_event(kind)
-        copies = 0 if any(fault.kind == "drop" for fault in struck) else 1
-        for fault in struck:
-            if fault.kind == "delay":
-                self._hold(fault.ms)
-            elif fault.kind == "duplicate":
-                copies += 1
-        data = orjson.dumps(emit.event)
-        for target in targets:
-            for _ in range(copies):
-                self._deliver(target, data)
-        for fault in struck:
-            if fault.kind == "unknown_event":
-                self._emit_unknown(fault.type)
-            elif fault.kind == "close":
-                self._close_sockets(int(fault.code or 1011))
-
-    def _emit_unknown(self, event_type: str) -> None:
-        event: Json = {"type": event_type, "event_id": "event_unknown", "emulated": True}
-        for target in self.listeners:
-            self._deliver(target, orjson.dumps(event))
-
-    def _close_sockets(self, code: int) -> None:
-        for listener in list(self.listeners):
-            if listener.name.startswith(("sideband", "websocket")):
-                listener.end(code, "fault")
-
-    def _deliver(self, target: Listener, data: bytes) -> None:
-        if self._held is not None:
-            self._held.append((target, data))
-        else:
-            target.offer(data)
-
-    def _hold(self, milliseconds: int) -> None:
-        if self._held is None:
-            self._held = deque()
-            self._loop.call_later(milliseconds / 1000, self._release_held)
-
-    def _release_held(self) -> None:
-        held, self._held = self._held, None
-        for target, data in held or ():
-            target.offer(data)
 
     # Work
 
@@ -392,17 +344,3 @@ class LiveSession:
 
     def _expire(self) -> None:
         self._apply(self.core.expired(self._options.session_minutes))
-
-    def _log_in(self, listener: Listener, frame: str | bytes) -> None:
-        try:
-            event: object = orjson.loads(frame)
-        except orjson.JSONDecodeError:
-            event = {"invalid": str(frame)[:200]}
-        if isinstance(event, dict) and "audio" in event:
-            event = {**event, "audio": f"<{len(str(event['audio']))} characters>"}
-        self.log.record(
-            at_ms=int((self._loop.time() - self._began) * 1000),
-            direction="in",
-            peer=listener.name,
-            event=event,
-        )

@@ -61,6 +61,7 @@ class ChannelListener:
     """The data channel as a listener; with `filtered`, only harmless events pass."""
 
     name = "data-channel"
+    closable = False
 
     def __init__(self, channel: RTCDataChannel, *, filtered: bool) -> None:
         self._channel = channel

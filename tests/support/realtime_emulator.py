@@ -67,11 +67,19 @@ class RunningEmulator:
         self.server = server
         self.http = http
         self.url = server.url
+        self._clients: list[AsyncOpenAI] = []
         self.client = self.openai()
 
     def openai(self, key: str = API_KEY) -> AsyncOpenAI:
         """The official SDK, pointed at the emulator."""
-        return AsyncOpenAI(base_url=f"{self.url}/openai/v1", api_key=key, max_retries=0)
+        client = AsyncOpenAI(base_url=f"{self.url}/openai/v1", api_key=key, max_retries=0)
+        self._clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        """Close the SDK's clients."""
+        for client in self._clients:
+            await client.close()
 
     async def emu(self, method: str, path: str, body: object = None) -> dict[str, object]:
         """Ask an admin route."""
@@ -110,6 +118,10 @@ async def running_emulator(
     await server.start()
     try:
         async with aiohttp.ClientSession() as http:
-            yield RunningEmulator(server, http)
+            running = RunningEmulator(server, http)
+            try:
+                yield running
+            finally:
+                await running.close()
     finally:
         await server.close()

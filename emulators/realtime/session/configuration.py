@@ -47,9 +47,17 @@ class TurnDetection:
 class SessionConfiguration:
     """The session object that `session.created` shows and `session.update` changes."""
 
-    def __init__(self, requested: Mapping[str, object], *, session_id: str, model: str, expires_at: int = 0):
+    def __init__(
+        self,
+        requested: Mapping[str, object],
+        *,
+        session_id: str,
+        model: str,
+        expires_at: int = 0,
+        transport: Transport = "websocket",
+    ) -> None:
         self.kind = text_at(requested, "type", default="realtime")
-        self.data: Json = _defaults(self.kind, session_id, model, expires_at)
+        self.data: Json = _defaults(self.kind, session_id, model, expires_at, transport)
         self.apply({key: value for key, value in requested.items() if key != "model"})
 
     def apply(self, patch: Mapping[str, object]) -> None:
@@ -108,14 +116,13 @@ class SessionConfiguration:
         return object_at(self.data, "audio", "output", "format")
 
 
-def default_format(transport: Transport) -> Json:
-    """Return the audio format a call of this kind starts with."""
+def _default_format(transport: Transport) -> Json:
     return {"type": "audio/pcmu"} if transport == "sip" else {"type": "audio/pcm", "rate": 24_000}
 
 
-def _defaults(kind: str, session_id: str, model: str, expires_at: int) -> Json:
+def _defaults(kind: str, session_id: str, model: str, expires_at: int, transport: Transport) -> Json:
     audio_input: Json = {
-        "format": {"type": "audio/pcm", "rate": 24_000},
+        "format": _default_format(transport),
         "transcription": None,
         "noise_reduction": None,
         "turn_detection": dict(_SERVER_VAD),
@@ -145,7 +152,7 @@ def _defaults(kind: str, session_id: str, model: str, expires_at: int) -> Json:
         "expires_at": expires_at,
         "audio": {
             "input": audio_input,
-            "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "alloy", "speed": 1.0},
+            "output": {"format": _default_format(transport), "voice": "alloy", "speed": 1.0},
         },
         "include": None,
     }

@@ -53,7 +53,7 @@ class SessionCore:
         expires_at: int = 0,
     ) -> None:
         self.configuration = SessionConfiguration(
-            requested, session_id=session_id, model=model, expires_at=expires_at
+            requested, session_id=session_id, model=model, expires_at=expires_at, transport=transport
         )
         self.transport: Transport = transport
         self._ids = ids

@@ -307,4 +307,4 @@ async def test_the_state_of_calls_is_shown(emulator: RunningEmulator) -> None:
     assert (shown["state"], shown["end_reason"]) == ("ended", "caller_hung_up")
     async with emulator.http.post(f"{emulator.url}/_emu/calls/{call_id}/say", json={"text": "x"}) as late:
         assert (late.status, (await late.json())["error"]["code"]) == (409, "call_not_live")
-    await eventually(lambda: len(emulator.server.service.calls.find(call_id).session.listeners) == 0)  # type: ignore[union-attr]
+    await eventually(lambda: len(emulator.server.service.calls.find(call_id).session.audience.listeners) == 0)  # type: ignore[union-attr]
