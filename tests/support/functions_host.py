@@ -33,8 +33,8 @@ class FunctionsHost:
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     origin: str = ""
-    output: list[str] = field(default_factory=list[str])
-    process: subprocess.Popen[str] | None = None
+    output: list[str] = field(default_factory=list[str], repr=False)
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
     def journal(self) -> Path:
