@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -115,11 +116,16 @@ def _route(blueprint: df.Blueprint, operation: Operation) -> Callable[[object], 
 
 
 async def _answer(request: func.HttpRequest, operation: Operation, handler: Handler) -> func.HttpResponse:
+    from functions.dependencies import dependencies
     from shared.telemetry import names
     from shared.telemetry.logs import bind_session
     from shared.telemetry.trace_context import span
 
     session_id = request.route_params.get("session_id", "")
+    # They set telemetry up: without them the first span of a process, and so its whole trace, is lost.
+    # What they raise is raised again below, where it becomes a problem response.
+    with contextlib.suppress(Exception):
+        await dependencies()
     with (
         bind_session(session_id),
         span(
