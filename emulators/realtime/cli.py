@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emulators.realtime.mind.choice import choose_mind
 from emulators.realtime.mind.rulebook import RulebookError
-from emulators.realtime.mind.thoughts import NewMind
+from emulators.realtime.mind.thoughts import Minds
 from emulators.realtime.options import EmulatorOptions
 from emulators.realtime.server import EmulatorServer
 from emulators.realtime.wire import Json, RejectedError
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     try:
-        new_mind = choose_mind(arguments.mind, arguments.mind_dir, os.environ)
+        minds = choose_mind(arguments.mind, arguments.mind_dir, os.environ)
         webhooks = [_webhook(text) for text in arguments.webhook]
     except (RulebookError, ValueError) as error:
         print(f"realtime emulator: {error}", file=sys.stderr)
@@ -57,10 +57,10 @@ def main(argv: Sequence[str]) -> int:
         port=arguments.port,
         media_addresses=tuple(arguments.media_address) or ("127.0.0.1",),
     )
-    return asyncio.run(_serve(options, new_mind, webhooks))
+    return asyncio.run(_serve(options, minds, webhooks))
 
 
-async def _serve(options: EmulatorOptions, new_mind: NewMind, webhooks: Sequence[tuple[str, str]]) -> int:
+async def _serve(options: EmulatorOptions, minds: Minds, webhooks: Sequence[tuple[str, str]]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,7 +69,7 @@ async def _serve(options: EmulatorOptions, new_mind: NewMind, webhooks: Sequence
         from emulators.realtime.speech_set import warm_up
 
         await warm_up()
-    server = EmulatorServer(options, new_mind)
+    server = EmulatorServer(options, minds)
     try:
         for url, secret in webhooks:
             body: Json = {"name": "command line", "url": url, "event_types": ["realtime.call.incoming"]}

@@ -13,7 +13,7 @@ from emulators.realtime.admin_routes import AdminRoutes
 from emulators.realtime.authentication import Authentication
 from emulators.realtime.browser_access import answer_pages
 from emulators.realtime.faults import Fault
-from emulators.realtime.mind.thoughts import NewMind
+from emulators.realtime.mind.thoughts import Minds
 from emulators.realtime.options import EmulatorOptions
 from emulators.realtime.rest_routes import RestRoutes, json_response
 from emulators.realtime.service import RealtimeService
@@ -29,10 +29,10 @@ _CODES = {401: "401", 403: "forbidden", 404: "not_found", 429: "rate_limit_excee
 class EmulatorServer:
     """A running emulator. `port` is the real one when 0 was asked for."""
 
-    def __init__(self, options: EmulatorOptions, new_mind: NewMind) -> None:
+    def __init__(self, options: EmulatorOptions, minds: Minds) -> None:
         self.options = options
         self.port = options.port
-        self.service = RealtimeService(options, new_mind)
+        self.service = RealtimeService(options, minds)
         self._runner: web.AppRunner | None = None
 
     @property

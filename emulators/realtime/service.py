@@ -10,7 +10,7 @@ from emulators.realtime.calls import Call, Calls
 from emulators.realtime.faults import FaultPlan
 from emulators.realtime.ids import IdSource
 from emulators.realtime.live_session import LiveSession
-from emulators.realtime.mind.thoughts import NewMind
+from emulators.realtime.mind.thoughts import Minds
 from emulators.realtime.options import EmulatorOptions
 from emulators.realtime.playback import AudioSink, VirtualSink
 from emulators.realtime.sdp import canned_answer
@@ -27,14 +27,14 @@ INCOMING_CALL = "realtime.call.incoming"
 class RealtimeService:
     """Everything behind the routes. `close` ends every call."""
 
-    def __init__(self, options: EmulatorOptions, new_mind: NewMind) -> None:
+    def __init__(self, options: EmulatorOptions, minds: Minds) -> None:
         self.options = options
         self.ids = IdSource(options.seed)
         self.secrets = SecretsStore(self.ids)
         self.calls = Calls()
         self.webhooks = WebhookEndpoints(self.ids)
         self.http_faults = FaultPlan()
-        self._new_mind = new_mind
+        self._minds = minds
         self._sender = WebhookSender(
             attempts=options.webhook_attempts, first_delay=options.webhook_first_delay
         )
@@ -153,6 +153,7 @@ class RealtimeService:
         await self._sender.close()
         sessions = [call.session.close() for call in self.calls if call.session is not None]
         await asyncio.gather(*sessions, *self._closing, return_exceptions=True)
+        await self._minds.close()
 
     def _ringing(self, call_id: str) -> Call:
         call = self.calls.unended(call_id)
@@ -183,7 +184,7 @@ class RealtimeService:
         )
         return LiveSession(
             core=core,
-            mind=self._new_mind(),
+            mind=self._minds.new(),
             voice=self._silent if voiceless else self._voice,
             ears=self._ears,
             sink=sink,

@@ -10,8 +10,8 @@ import aiohttp
 from openai import AsyncOpenAI
 
 from emulators.realtime.mind.rulebook import Rulebook, parse_rulebook
-from emulators.realtime.mind.rules import RuleMind
-from emulators.realtime.mind.thoughts import NewMind
+from emulators.realtime.mind.rules import RuleMinds
+from emulators.realtime.mind.thoughts import Minds
 from emulators.realtime.options import EmulatorOptions
 from emulators.realtime.server import EmulatorServer
 
@@ -109,12 +109,12 @@ async def running_emulator(
     options: EmulatorOptions = FAST,
     *,
     books: Sequence[str] = (CLAIMS_BOOK,),
-    new_mind: NewMind | None = None,
+    minds: Minds | None = None,
     **changes: object,
 ) -> AsyncIterator[RunningEmulator]:
     """Run an emulator with `options` (and `changes` to them) until the block ends."""
     parsed: list[Rulebook] = [parse_rulebook(text, f"book-{index}") for index, text in enumerate(books)]
-    server = EmulatorServer(replace(options, **changes), new_mind or (lambda: RuleMind(parsed)))  # type: ignore[arg-type]
+    server = EmulatorServer(replace(options, **changes), minds or RuleMinds(parsed))  # type: ignore[arg-type]
     await server.start()
     try:
         async with aiohttp.ClientSession() as http:

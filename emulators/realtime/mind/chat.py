@@ -21,8 +21,8 @@ _TIMEOUT_S = 30.0
 class ChatMind:
     """Streams the endpoint's answer: each sentence is spoken as soon as it is complete."""
 
-    def __init__(self, *, base_url: str, api_key: str, model: str) -> None:
-        self._client = AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=_TIMEOUT_S, max_retries=1)
+    def __init__(self, client: AsyncOpenAI, model: str) -> None:
+        self._client = client
         self._model = model
 
     async def think(self, turn: Turn) -> AsyncGenerator[Thought, None]:
@@ -55,6 +55,20 @@ class ChatMind:
             yield Say(unsaid.strip())
         for _, (name, arguments) in sorted(calls.items()):
             yield CallTool(name, arguments or "{}")
+
+
+class ChatMinds:
+    """Minds behind one endpoint, over one pool of connections."""
+
+    def __init__(self, *, base_url: str, api_key: str, model: str) -> None:
+        self._client = AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=_TIMEOUT_S, max_retries=1)
+        self._model = model
+
+    def new(self) -> ChatMind:
+        return ChatMind(self._client, self._model)
+
+    async def close(self) -> None:
+        await self._client.close()
 
 
 def _messages(turn: Turn) -> list[Json]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emulators.realtime.mind.rulebook import RulebookError, load_rulebook
-from emulators.realtime.mind.rules import RuleMind
-from emulators.realtime.mind.thoughts import NewMind
+from emulators.realtime.mind.rules import RuleMinds
+from emulators.realtime.mind.thoughts import Minds
 
 
-def choose_mind(files: Sequence[Path], directory: Path | None, environment: Mapping[str, str]) -> NewMind:
+def choose_mind(files: Sequence[Path], directory: Path | None, environment: Mapping[str, str]) -> Minds:
     """Return what makes a mind for each new session.
 
     `MIND_BASE_URL` in `environment` selects a chat endpoint (`MIND_API_KEY`, `MIND_MODEL` belong to it). Rule
@@ -18,12 +18,13 @@ def choose_mind(files: Sequence[Path], directory: Path | None, environment: Mapp
     Raises RulebookError.
     """
     if environment.get("MIND_BASE_URL"):
-        from emulators.realtime.mind.chat import ChatMind
+        from emulators.realtime.mind.chat import ChatMinds
 
-        base_url = environment["MIND_BASE_URL"]
-        key = environment.get("MIND_API_KEY", "none")
-        model = environment.get("MIND_MODEL", "gpt-4o-mini")
-        return lambda: ChatMind(base_url=base_url, api_key=key, model=model)
+        return ChatMinds(
+            base_url=environment["MIND_BASE_URL"],
+            api_key=environment.get("MIND_API_KEY", "none"),
+            model=environment.get("MIND_MODEL", "gpt-4o-mini"),
+        )
     found = list(files)
     if directory is not None:
         if not directory.is_dir():
@@ -31,4 +32,4 @@ def choose_mind(files: Sequence[Path], directory: Path | None, environment: Mapp
         found += sorted(directory.rglob("*.rules.yaml"))
     books = [load_rulebook(path) for path in found]
     books.sort(key=lambda book: not book.instructions_contain)
-    return lambda: RuleMind(books)
+    return RuleMinds(books)

@@ -77,6 +77,19 @@ class RuleMind:
         return DEFAULT_BOOK
 
 
+class RuleMinds:
+    """Rule minds over the same books."""
+
+    def __init__(self, books: Sequence[Rulebook]) -> None:
+        self._books = books
+
+    def new(self) -> RuleMind:
+        return RuleMind(self._books)
+
+    async def close(self) -> None:
+        """Nothing is shared but the books."""
+
+
 class _Answer:
     """One turn's answer."""
 

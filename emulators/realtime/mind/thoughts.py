@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,4 +43,11 @@ class Mind(Protocol):
         ...
 
 
-NewMind = Callable[[], Mind]
+class Minds(Protocol):
+    """Makes a mind for each session, and owns what they share."""
+
+    def new(self) -> Mind: ...
+
+    async def close(self) -> None:
+        """Free what the minds share; the sessions have ended."""
+        ...

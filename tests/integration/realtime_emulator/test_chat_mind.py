@@ -61,8 +61,8 @@ async def test_the_endpoint_answers_and_calls_tools(chat: ChatServer) -> None:
         ],
         [{"content": "It is paid."}],
     ]
-    new_mind = choose_mind([], None, {"MIND_BASE_URL": chat.url, "MIND_API_KEY": "k", "MIND_MODEL": "m"})
-    async with running_emulator(FAST, new_mind=new_mind) as emulator, asyncio.timeout(20):
+    minds = choose_mind([], None, {"MIND_BASE_URL": chat.url, "MIND_API_KEY": "k", "MIND_MODEL": "m"})
+    async with running_emulator(FAST, minds=minds) as emulator, asyncio.timeout(20):
         call_id = await emulator.start_call()
         async with emulator.client.realtime.connect(call_id=call_id) as connection:
             saying = asyncio.create_task(emulator.say(call_id, "Where is claim 1234?"))

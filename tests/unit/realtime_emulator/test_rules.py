@@ -277,7 +277,7 @@ def test_errors_in_a_rule_file_name_line_and_field(text: str, message: str) -> N
 def test_rule_files_are_found_and_ordered(tmp_path: Path) -> None:
     (tmp_path / "a.rules.yaml").write_text("greeting: Any.\n")
     (tmp_path / "b.rules.yaml").write_text("when_instructions_contain: B\ngreeting: B.\n")
-    mind = choose_mind([], tmp_path, {})()
+    mind = choose_mind([], tmp_path, {}).new()
     assert isinstance(mind, RuleMind)
     with pytest.raises(RulebookError, match="is not a directory"):
         choose_mind([], tmp_path / "none", {})
