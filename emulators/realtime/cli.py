@@ -60,6 +60,11 @@ def main(argv: Sequence[str]) -> int:
     return asyncio.run(_serve(options, minds, webhooks))
 
 
+def options_help() -> str:
+    """Return the text of `--help`."""
+    return _parser().format_help()
+
+
 async def _serve(options: EmulatorOptions, minds: Minds, webhooks: Sequence[tuple[str, str]]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
