@@ -41,7 +41,9 @@ def main(argv: list[str]) -> int:
 def _usage() -> str:
     width = max(map(len, EMULATORS))
     lines = [f"  {name:<{width}}  {about}" for name, (_, about) in EMULATORS.items()]
-    return "\n".join(["usage: python -m emulators NAME [OPTIONS]", "", *lines, "", "NAME --help tells the options."])
+    return "\n".join(
+        ["usage: python -m emulators NAME [OPTIONS]", "", *lines, "", "NAME --help tells the options."]
+    )
 
 
 if __name__ == "__main__":

@@ -100,15 +100,14 @@ class EpisodeBuilder:
     def __init__(self, loaded: Loaded, batch: Batch) -> None:
         self._instance = loaded.instance
         self._batch = batch
-        self._past = loaded.history
-        self.now = max(
-            time.time(), moment(json.loads(loaded.history[-1])["Timestamp"]) if loaded.history else 0
-        )
+        self._past_texts = loaded.history
+        self._past = [cast("Event", json.loads(text)) for text in loaded.history]
+        self.now = max(time.time(), moment(str(self._past[-1]["Timestamp"])) if self._past else 0)
         self._new: list[Event] = [event(EventType.ORCHESTRATOR_STARTED, self.now), *batch.events]
 
     def history(self) -> Sequence[Event]:
         """Return the whole history, the new events included, as the function will see it."""
-        return [*(cast("Event", json.loads(text)) for text in self._past), *self._new]
+        return [*self._past, *self._new]
 
     def function_input(self) -> str:
         """Return the orchestration context that the function receives, as JSON text."""
@@ -123,7 +122,7 @@ class EpisodeBuilder:
             "upperSchemaVersionNew": 2,
             **SHORT_TIMER_LIMIT,
         }
-        events = ",".join([*self._past, *(json.dumps(e) for e in self._new)])
+        events = ",".join([*self._past_texts, *(json.dumps(e) for e in self._new)])
         return f'{{"history":[{events}],{json.dumps(rest)[1:]}'
 
     def nothing_new(self) -> Episode:
