@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from shared.errors import SidetoneError
+from shared.errors import SidetoneError, UnavailableError
 from shared.providers.protocol import ProviderSocket, RealtimeProvider
 from shared.session.model import Session
 from shared.telemetry.logs import get_logger
@@ -14,6 +14,8 @@ from shared.telemetry.logs import get_logger
 CALL_APPEARS_WITHIN_S = 5.0
 FIRST_DELAY_S = 0.05
 LONGEST_DELAY_S = 2.0
+# A connection that held this long was a good one: when it is lost, the first try comes at once.
+STABLE_S = 5.0
 
 _log = get_logger(__name__)
 
@@ -27,6 +29,7 @@ class Attachment:
         self._timeout_s = timeout_s
         self._was_attached = session.connected_at_ms > 0
         self._failing_since: float | None = None
+        self._confirmed_at: float | None = None
         self._attempts = 0
 
     @property
@@ -35,20 +38,29 @@ class Attachment:
         return self._was_attached
 
     def confirmed(self) -> None:
-        """The service talks to us: what went wrong before no longer counts."""
+        """The service talks to us: it is not failing (any more)."""
         self._was_attached = True
         self._failing_since = None
-        self._attempts = 0
+        self._confirmed_at = asyncio.get_running_loop().time()
 
     async def open(self) -> ProviderSocket:
         """Return an open sideband.
 
         Raises the provider's SidetoneError when waiting can't help, or has not helped for the timeout.
-        An open that was never confirmed counts as a failure too, so a flapping service is not hammered.
+        An open that was never confirmed counts as a failure too. One that was confirmed and soon lost
+        does not, but a service that flaps like this is asked less and less often.
         """
         clock = asyncio.get_running_loop().time
+        if self._confirmed_at is not None and clock() - self._confirmed_at >= STABLE_S:
+            self._attempts = 0
+        self._confirmed_at = None
         if self._failing_since is None:
             self._failing_since = clock()
+        elif clock() - self._failing_since >= self._timeout_s:
+            raise UnavailableError(
+                "provider_unavailable",
+                "The realtime service opens the sideband and closes it before the session is configured.",
+            )
         while True:
             if self._attempts:
                 delay = min(FIRST_DELAY_S * 2 ** (self._attempts - 1), LONGEST_DELAY_S)
