@@ -18,6 +18,7 @@ FULL_PAUSE_S = 0.25
 # An attach job claimed by a worker that died before it attached is taken over after this long.
 ABANDONED_JOB_MS = 15_000
 SWEEP_BATCH = 100
+SWEEP_EVERY_S = 1.0
 REPORT_EVERY_S = 2.0
 
 _log = get_logger(__name__)
@@ -57,14 +58,16 @@ async def renew_forever(services: Services, roster: Roster) -> None:
 
 
 async def sweep_forever(services: Services, roster: Roster) -> None:
-    """Queue sessions whose owner is gone, and take over jobs that nobody finished."""
+    """Take over sessions whose owner is gone, and jobs that nobody finished."""
     settings = services.settings
     while True:
-        await asyncio.sleep(settings.lease_ttl_s / 2)
+        await asyncio.sleep(min(settings.lease_ttl_s / 2, SWEEP_EVERY_S))
         try:
-            for session_id in await services.ownership.lapsed(SWEEP_BATCH):
+            # Taken directly, not queued: the dead owner may still hold the session's job in the queue.
+            # With no room here the lease stays lapsed, for a worker that has some.
+            for session_id in await services.ownership.lapsed(min(roster.room, SWEEP_BATCH)):
                 _log.warning("lease lapsed", extra={"lapsed_session": session_id})
-                await services.attach_queue.enqueue(session_id, "")
+                roster.take_over(session_id)
             room = roster.room
             if room > 0:
                 for job in await services.attach_queue.reclaim(

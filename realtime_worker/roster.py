@@ -56,9 +56,14 @@ class Roster:
     def take(self, job: AttachJob) -> None:
         """Start working on an attach job."""
         if job.session_id in self._tasks:
-            self._own(asyncio.create_task(self._services.attach_queue.done(job)), f"job {job.job_id}")
+            self._own(asyncio.create_task(self._job_done(job)), f"job {job.job_id}")
             return
         self._own(asyncio.create_task(self._hold(job), name=f"session {job.session_id}"), job.session_id)
+
+    def take_over(self, session_id: str) -> None:
+        """Start working on a session whose owner is gone. Of several workers that try, one gets the lease."""
+        if session_id not in self._tasks:
+            self.take(AttachJob(job_id="", session_id=session_id, traceparent="", enqueued_at_ms=now_ms()))
 
     def drop(self, session_id: str) -> None:
         """Stop working on a session whose lease is somebody else's."""
@@ -86,11 +91,11 @@ class Roster:
                 epoch = await until_redis_answers(lambda: services.ownership.acquire(job.session_id, worker))
             except SidetoneError as error:  # erased or over: nothing to attach to
                 _log.info("attach job is out of date", extra={"code": error.code})
-                await until_redis_answers(lambda: services.attach_queue.done(job))
+                await self._job_done(job)
                 return
             if epoch is None:
                 _log.info("session is held by another worker")
-                await until_redis_answers(lambda: services.attach_queue.done(job))
+                await self._job_done(job)
                 return
             try:
                 await self._run(job, epoch)
@@ -180,14 +185,16 @@ class Roster:
         return session_update(configuration, event_id=f"cfg_{epoch}")
 
     async def _job_done(self, job: AttachJob) -> None:
-        await until_redis_answers(lambda: self._services.attach_queue.done(job))
+        if job.job_id:
+            await until_redis_answers(lambda: self._services.attach_queue.done(job))
 
     async def _give_back(self, job: AttachJob, epoch: int) -> None:
         """Release the lease and let any worker attach: the call goes on."""
         services = self._services
         try:
             await services.ownership.release(job.session_id, epoch)
-            await services.attach_queue.done(job)
+            if job.job_id:
+                await services.attach_queue.done(job)
             await services.attach_queue.enqueue(job.session_id, job.traceparent)
         except UnavailableError:
             # The lease lapses by itself, and the sweep queues the session.
@@ -205,4 +212,4 @@ class Roster:
                 SetState(state=SessionState.ENDED, reason=EndReason.INTERNAL_ERROR, at_ms=at),
             ]
         )
-        await until_redis_answers(lambda: services.attach_queue.done(job))
+        await self._job_done(job)

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from emulators.local.processes import Part, Processes, RunningPart
+from emulators.redis_server import start_redis
 from shared.agents.catalog import load_agents
 from shared.ids import new_session_id
 from shared.providers import make_provider
@@ -66,6 +67,11 @@ class ControlPlaneStandIn:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
 
+    def forget(self) -> None:
+        self.taken.clear()
+        self.refusals.clear()
+        self.authorizations.clear()
+
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
@@ -81,12 +87,12 @@ class ControlPlaneStandIn:
 class Stage:
     """Use as an async context manager; `worker_environment` overrides settings of the worker."""
 
-    def __init__(self, redis_port: int, directory: Path, worker_environment: Mapping[str, str] = {}) -> None:
-        self.proxy = TcpProxy(redis_port)
+    def __init__(self, directory: Path, worker_environment: Mapping[str, str] = {}) -> None:
+        self._redis_server = start_redis(free_port(), directory / "redis")
+        self.proxy = TcpProxy(self._redis_server.port)
         self.control_plane = ControlPlaneStandIn()
         self.directory = directory
         self.ledger = directory / "ledger.txt"
-        self._redis_port = redis_port
         self._overrides = worker_environment
         self._processes = Processes(directory / "logs")
         self._emulator_port = free_port()
@@ -110,7 +116,7 @@ class Stage:
             "DESK_LEDGER": str(self.ledger),
         }
         settings = WorkerSettings(
-            redis_url=f"redis://127.0.0.1:{self._redis_port}/0",
+            redis_url=self._redis_server.url,
             azure_openai_endpoint=self._environment["AZURE_OPENAI_ENDPOINT"],
             azure_openai_api_key=API_KEY,  # type: ignore[arg-type]  # pydantic makes it a secret
             signing_keys=self._environment["SIGNING_KEYS"],  # type: ignore[arg-type]
@@ -132,17 +138,17 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._tell()
         await self._processes.stop()
         await self.control_plane.stop()
         await self.http.close()
         await self.provider.close()
         await self.redis.aclose()
         await self.proxy.__aexit__(None, None, None)
+        self._redis_server.stop()
 
-    async def _tell(self) -> None:
+    async def tell(self) -> None:
         """Print what a person needs when the test fails; pytest shows it only then."""
-        for session_id in self._placed:
+        for session_id in self._placed[-1:]:
             for one in await self.log.read(session_id, limit=500):
                 print(one.entry_id, one.epoch, one.entry)
         if self.worker is not None:
@@ -216,6 +222,11 @@ class Stage:
 
     async def fault(self, **fault: object) -> None:
         await self.emulate("/_emu/faults", fault)
+
+    async def forget_faults(self) -> None:
+        url = f"http://127.0.0.1:{self._emulator_port}/_emu/faults"
+        async with self.http.delete(url) as response:
+            assert response.status == 200
 
     async def emulate(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
         url = f"http://127.0.0.1:{self._emulator_port}{path}"

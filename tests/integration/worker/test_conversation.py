@@ -13,6 +13,8 @@ from shared.session.model import EndReason, SessionState
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_it_greets_hears_calls_a_tool_and_answers(stage: Stage) -> None:
     session_id, call_id = await stage.talk()

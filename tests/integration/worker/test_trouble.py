@@ -13,6 +13,8 @@ from shared.session.model import EndReason, SessionState
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1011])
 async def test_a_sideband_that_closes_in_mid_response_is_attached_again(stage: Stage, code: int) -> None:
@@ -144,36 +146,15 @@ async def test_a_durable_tool_that_can_never_start_is_told_to_the_model(stage: S
     await stage.wait_entry(session_id, AgentTurn, lambda turn: "tool_not_started" in turn.text)
 
 
-async def test_a_stopped_worker_hands_its_call_to_the_next_one(stage: Stage) -> None:
-    session_id, call_id = await stage.talk()
+async def test_a_provider_that_refuses_connections_is_waited_for_and_then_given_up(stage: Stage) -> None:
+    session_id, _ = await stage.talk()
     await stage.wait_entry(session_id, AgentTurn)
-    assert stage.worker is not None
-    stage.worker.process.terminate()
-    assert await stage.worker.process.wait() == 0
-    assert (await stage.sessions.get(session_id)).state is SessionState.ACTIVE
-    await stage.start_worker()
-
-    async def attached_again() -> bool:
-        return len(await stage.entries(session_id, Attached)) == 2
-
-    await eventually(attached_again, what="the next worker attached")
-    await stage.say(call_id, "look up 9")
-    await stage.wait_entry(session_id, AgentTurn, lambda turn: "81" in turn.text)
-    epochs = [entry.epoch for entry in await stage.entries(session_id, Attached)]
-    assert epochs == sorted(set(epochs))
-
-
-async def test_a_killed_worker_is_replaced_when_its_lease_has_lapsed(stage: Stage) -> None:
-    session_id, call_id = await stage.talk()
-    await stage.wait_entry(session_id, AgentTurn)
-    assert stage.worker is not None
-    stage.worker.process.kill()
-    await stage.worker.process.wait()
-    await stage.start_worker()
-
-    async def attached_again() -> bool:
-        return len(await stage.entries(session_id, Attached)) == 2
-
-    await eventually(attached_again, what="the next worker attached")
-    await stage.say(call_id, "look up 10")
-    await stage.wait_entry(session_id, AgentTurn, lambda turn: "100" in turn.text)
+    stage.emulator.process.kill()
+    await stage.emulator.process.wait()
+    session = await stage.wait_state(session_id, SessionState.ENDED, within=25)
+    assert session.end_reason == EndReason.PROVIDER_FAILED
+    (error,) = await stage.entries(session_id, ErrorRecorded)
+    assert error.code == "provider_unavailable"
+    await stage.start_emulator()
+    session_id, _ = await stage.place_call()
+    await stage.wait_state(session_id, SessionState.ACTIVE)

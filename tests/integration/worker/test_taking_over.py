@@ -1,0 +1,43 @@
+"""A call goes on when its worker stops or dies."""
+
+from __future__ import annotations
+
+from shared.session.log import AgentTurn, Attached
+from shared.session.model import SessionState
+from tests.integration.worker.stage import Stage
+from tests.support.eventually import eventually
+
+
+async def test_a_stopped_worker_hands_its_call_to_the_next_one(own_stage: Stage) -> None:
+    session_id, call_id = await own_stage.talk()
+    await own_stage.wait_entry(session_id, AgentTurn)
+    assert own_stage.worker is not None
+    own_stage.worker.process.terminate()
+    assert await own_stage.worker.process.wait() == 0
+    assert (await own_stage.sessions.get(session_id)).state is SessionState.ACTIVE
+    await own_stage.start_worker()
+
+    async def attached_again() -> bool:
+        return len(await own_stage.entries(session_id, Attached)) == 2
+
+    await eventually(attached_again, what="the next worker attached")
+    await own_stage.say(call_id, "look up 9")
+    await own_stage.wait_entry(session_id, AgentTurn, lambda turn: "81" in turn.text)
+    epochs = [entry.epoch for entry in await own_stage.entries(session_id, Attached)]
+    assert epochs == sorted(set(epochs))
+
+
+async def test_a_killed_worker_is_replaced_when_its_lease_has_lapsed(own_stage: Stage) -> None:
+    session_id, call_id = await own_stage.talk()
+    await own_stage.wait_entry(session_id, AgentTurn)
+    assert own_stage.worker is not None
+    own_stage.worker.process.kill()
+    await own_stage.worker.process.wait()
+    await own_stage.start_worker()
+
+    async def attached_again() -> bool:
+        return len(await own_stage.entries(session_id, Attached)) == 2
+
+    await eventually(attached_again, what="the next worker attached")
+    await own_stage.say(call_id, "look up 10")
+    await own_stage.wait_entry(session_id, AgentTurn, lambda turn: "100" in turn.text)
