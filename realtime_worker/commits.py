@@ -11,6 +11,7 @@ from shared.errors import UnavailableError
 from shared.session.log import LogEntry, StateChanged, ToolCalled, ToolFinished
 from shared.session.model import SessionState, Usage
 from shared.store.ownership import Ownership
+from shared.store.script import nonce
 from shared.telemetry.logs import get_logger
 
 # Waits between attempts while Redis does not answer. The session goes on talking meanwhile.
@@ -29,7 +30,6 @@ class Commits:
         self._ownership = ownership
         self._session_id = session_id
         self._epoch = epoch
-        self._count = 0
 
     async def commit(self, effects: Iterable[RecordEffect]) -> frozenset[str]:
         """Write all of `effects` in one step, waiting for Redis as long as it takes.
@@ -56,8 +56,7 @@ class Commits:
                     usage = effect.usage
                 case ConsumeInbox():
                     cursor = effect.entry_id
-        self._count += 1
-        commit_id = f"{self._epoch}.{self._count}"
+        commit_id = nonce()  # the same for all attempts, and never that of another writer of this epoch
         entry_ids = await until_redis_answers(
             lambda: self._ownership.commit(
                 self._session_id,

@@ -117,9 +117,13 @@ async def test_a_service_that_opens_and_closes_without_confirming_is_given_up_to
     provider = ScriptedProvider()
     attachment = Attachment(provider, session(), timeout_s=0.3)
     started = time.monotonic()
-    with pytest.raises(SidetoneError) as raised:
+
+    async def open_again_and_again() -> None:
         while time.monotonic() - started < 5:
             await attachment.open()  # nothing is ever confirmed
+
+    with pytest.raises(SidetoneError) as raised:
+        await open_again_and_again()
     assert raised.value.code == "provider_unavailable"
     assert 2 <= len(provider.attempts_at) <= 8
 
