@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from emulators.local.addresses import Addresses, run_directory
 from emulators.local.call_trace import waterfall_of
@@ -57,7 +59,7 @@ async def place_call(
     from emulators.caller.script import run_script
     from emulators.caller.session_client import SessionClient, SessionClientError
 
-    caller = WebRtcCaller()
+    caller = WebRtcCaller(host_addresses=await asyncio.to_thread(media_addresses, stack.realtime_url))
     try:
         async with (
             SessionClient(stack.functions_url, stack.function_key) as client,
@@ -113,6 +115,20 @@ async def _archived(following: asyncio.Task[list[LogEntry]]) -> list[LogEntry]:
             f"The session was not archived within {_ARCHIVE_TIMEOUT_S:g} s of the hang-up; "
             "look into the logs of the worker and the Functions host."
         ) from None
+
+
+def media_addresses(realtime_url: str) -> tuple[str, ...]:
+    """Return this machine's address towards the realtime service: 127.0.0.1 for the emulator.
+
+    Raises LocalStackError where the service's name cannot be resolved or there is no way to it.
+    """
+    host = urlsplit(realtime_url).hostname or ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 443))  # sends nothing: it only asks for the route
+        except OSError as error:
+            raise LocalStackError(f"There is no way to {realtime_url}: {error.strerror or error}.") from error
+        return (str(probe.getsockname()[0]),)
 
 
 def demonstration_turns() -> list[Turn]:

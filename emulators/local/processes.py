@@ -38,7 +38,7 @@ class Part:
     command: Sequence[str]
     environment: Mapping[str, str]
     directory: Path | None = None
-    ready_within_s: float = 30.0
+    ready_within_s: float = 60.0
     probe: Callable[[], Awaitable[bool]] | None = None
 
 

@@ -79,14 +79,15 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         traces_url = settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports.traces}"
         needed.append("traces")
         parts.append(_emulator("traces", "the trace sink", environment, ["--port", str(ports.traces)]))
-    realtime_url = given.get("AZURE_OPENAI_ENDPOINT", "")
+    realtime_url = given.get("AZURE_OPENAI_ENDPOINT") or "https://api.openai.com"
     if own_realtime:
         api_key = secrets.token_urlsafe(24)
         realtime_url = settings["AZURE_OPENAI_ENDPOINT"] = f"http://127.0.0.1:{ports.realtime}"
         settings["AZURE_OPENAI_API_KEY"] = api_key
         needed.append("realtime")
         mind = {name: value for name, value in given.items() if name.startswith("MIND_")}
-        parts.append(_realtime({**environment, **mind}, ports.realtime, api_key))
+        rules = REPOSITORY / given.get("AGENTS_DIR", "agents")
+        parts.append(_realtime({**environment, **mind}, ports.realtime, api_key, rules))
     function_key = secrets.token_urlsafe(24)
     parts.append(_functions({**environment, **settings}, ports.functions, run_directory, function_key))
     parts.append(
@@ -142,11 +143,11 @@ def _redis(environment: Mapping[str, str], port: int, run_directory: Path) -> Pa
     return Part(name="redis", title="Redis", command=command, environment=environment, probe=answering)
 
 
-def _realtime(environment: Mapping[str, str], port: int, api_key: str) -> Part:
+def _realtime(environment: Mapping[str, str], port: int, api_key: str, rules: Path) -> Part:
     # Its mind: the rules beside the agents, or a chat model where MIND_BASE_URL names one.
-    options = ["--port", str(port), "--mind-dir", str(REPOSITORY / "agents")]
+    options = ["--port", str(port), "--mind-dir", str(rules)]
     environment = {**environment, "REALTIME_EMULATOR_API_KEY": api_key}
-    return _emulator("realtime", "the realtime emulator", environment, options, ready_within_s=60)
+    return _emulator("realtime", "the realtime emulator", environment, options)
 
 
 def _functions(environment: Mapping[str, str], port: int, run_directory: Path, function_key: str) -> Part:
@@ -156,7 +157,7 @@ def _functions(environment: Mapping[str, str], port: int, run_directory: Path, f
 
 
 def _emulator(
-    name: str, title: str, environment: Mapping[str, str], options: list[str], *, ready_within_s: float = 30
+    name: str, title: str, environment: Mapping[str, str], options: list[str], *, ready_within_s: float = 60
 ) -> Part:
     return Part(
         name=name,

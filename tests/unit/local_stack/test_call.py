@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from emulators.local import call
+from emulators.local.errors import LocalStackError
 from shared.session.log import Archived, LogEntry, ToolFinished, ToolStatus, TurnStatus, UserTurn
 
 
@@ -48,6 +49,13 @@ def test_without_words_the_demonstration_is_spoken() -> None:
 
     assert texts == list(call.DEMONSTRATION)
     assert call._turns(call._options([], {"WAV": "a.wav"}))[0].audio == Path("a.wav")
+
+
+def test_media_goes_out_where_the_realtime_service_is() -> None:
+    assert call.media_addresses("http://127.0.0.1:9000") == ("127.0.0.1",)
+
+    with pytest.raises(LocalStackError, match=r"^There is no way to https://nobody.invalid: "):
+        call.media_addresses("https://nobody.invalid")
 
 
 def test_a_call_without_a_stack_is_one_sentence(

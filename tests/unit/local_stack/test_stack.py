@@ -91,6 +91,17 @@ def test_a_real_service_takes_the_place_of_its_emulator(
         assert stack.parts[-1].environment[name] == value
 
 
+def test_media_and_rules_follow_the_settings(environment: dict[str, str], tmp_path: Path) -> None:
+    elsewhere = plan({**environment, "AGENTS_DIR": "my/agents", "MIND_MODEL": "x"}, tmp_path)
+    realtime = next(part for part in elsewhere.parts if part.name == "realtime")
+    openai = plan({**environment, "PROVIDER": "openai", "OPENAI_API_KEY": "sk-x"}, tmp_path)
+
+    assert realtime.command[realtime.command.index("--mind-dir") + 1] == str(tmp_path / "my" / "agents")
+    assert realtime.environment["MIND_MODEL"] == "x"
+    assert elsewhere.addresses.realtime_url == "http://127.0.0.1:9000"
+    assert openai.addresses.realtime_url == "https://api.openai.com"
+
+
 def test_the_env_file_counts_and_the_environment_wins(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REDIS_URL=redis://file:1\nSIDETONE_PORT_WORKER=18080\nPROVIDER=\n")
 
