@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from emulators.local.processes import Part, Processes, RunningPart
 from emulators.redis_server import answers, redis_command
-from shared.agents.catalog import load_agents
+from shared.agents.catalog import AgentCatalog, load_agents
 from shared.ids import new_session_id
 from shared.session.model import Session, SessionState, Transport
 from shared.store.attach_queue import AttachQueue
@@ -43,10 +43,12 @@ class Stage:
         self.agents = agents
         self.provider_url = "http://127.0.0.1:1"
         self.functions_url = ""
+        self.worker_url = ""
         self.api_key = secrets.token_urlsafe(16)
         self.function_key = secrets.token_urlsafe(16)
         self.extension_key = secrets.token_urlsafe(16)
         self._signing_keys = "bench:" + base64.b64encode(secrets.token_bytes(32)).decode()
+        self._catalog: AgentCatalog | None = None
         self._redis_port = free_port()
         self.redis = Redis(port=self._redis_port, decode_responses=True)
 
@@ -89,14 +91,16 @@ class Stage:
 
     async def start_worker(self, *, control_plane_url: str = "") -> int:
         """Start a worker with room for a thousand sessions; return its process id."""
+        port = free_port()
         running = await self.start_python(
             "worker",
             ["-m", "realtime_worker"],
             CONTROL_PLANE_URL=control_plane_url or self.functions_url,
             WORKER_HOST="127.0.0.1",
-            WORKER_PORT=str(free_port()),
+            WORKER_PORT=str(port),
             MAX_SESSIONS="1000",
         )
+        self.worker_url = f"http://127.0.0.1:{port}"
         return running.process.pid
 
     async def start_python(self, name: str, arguments: list[str], **settings: str) -> RunningPart:
@@ -115,7 +119,9 @@ class Stage:
 
     async def create_session(self, agent_name: str) -> str:
         """Put a session's record into Redis, as the control plane does; return its id."""
-        agent = load_agents(self.agents).get(agent_name)
+        if self._catalog is None:
+            self._catalog = load_agents(self.agents)
+        agent = self._catalog.get(agent_name)
         session = Session(
             session_id=new_session_id(),
             state=SessionState.CREATED,
