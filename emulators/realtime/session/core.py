@@ -121,6 +121,11 @@ class SessionCore:
 
     # What the ears tell
 
+    @property
+    def speaking(self) -> bool:
+        """Whether the caller is speaking, as far as the session was told."""
+        return self._speech_item is not None
+
     def input_arrived(self, milliseconds: float) -> None:
         """Audio came by the media leg (not by `append`)."""
         self._buffered_ms += milliseconds

@@ -56,6 +56,7 @@ class Conversation(RuleBasedStateMachine):
     def caller_begins(self, played: float) -> None:
         self.take(self.core.speech_started(self.tick(), played_ms=played))
 
+    @precondition(lambda self: self.core.speaking)
     @rule()
     def caller_stops(self) -> None:
         self.take(self.core.speech_stopped(self.tick()))
@@ -70,6 +71,7 @@ class Conversation(RuleBasedStateMachine):
         else:
             self.take(self.core.transcribed(item_id, text))
 
+    @precondition(lambda self: len(self.thinking) < 3)
     @rule(beside=st.booleans(), text=st.booleans())
     def client_asks(self, beside: bool, text: bool) -> None:
         response: dict[str, object] = {"conversation": "none"} if beside else {}
@@ -77,10 +79,12 @@ class Conversation(RuleBasedStateMachine):
             response["output_modalities"] = ["text"]
         self.take(send(self.core, "response.create", response=response))
 
+    @precondition(lambda self: self.thinking)
     @rule()
     def client_cancels(self) -> None:
         self.take(send(self.core, "response.cancel"))
 
+    @precondition(lambda self: self.sounding)
     @rule(played=st.floats(0, 4000))
     def client_clears(self, played: float) -> None:
         self.take(self.core.handle('{"type": "output_audio_buffer.clear"}', played_ms=played))
@@ -123,7 +127,7 @@ class Conversation(RuleBasedStateMachine):
         self.playing = self.sounding[0]
         self.take(self.core.playback_started(self.playing))
 
-    @precondition(lambda self: self.playing in self.complete)
+    @precondition(lambda self: self.playing is not None and self.playing in self.complete)
     @rule()
     def playback_ends(self) -> None:
         assert self.playing is not None
@@ -175,5 +179,5 @@ class Conversation(RuleBasedStateMachine):
                         assert event["response_id"] in open_responses, event
 
 
-Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 TestConversation = Conversation.TestCase
