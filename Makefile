@@ -42,6 +42,9 @@ test-fast: setup ## Run the unit tests
 check: setup ## Lint, formatting, types, import rules, agent definitions
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	@$(BIN)/pyright --version >/dev/null 2>&1 || { \
+		echo "check: pyright did not start; its first run fetches an npm package, so npm must be reachable." >&2; \
+		exit 1; }
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m shared.agents check

@@ -156,16 +156,13 @@ def _functions(environment: Mapping[str, str], port: int, run_directory: Path, f
     return _emulator("functions", "the Functions host", environment, options)
 
 
-def _emulator(
-    name: str, title: str, environment: Mapping[str, str], options: list[str], *, ready_within_s: float = 60
-) -> Part:
+def _emulator(name: str, title: str, environment: Mapping[str, str], options: list[str]) -> Part:
     return Part(
         name=name,
         title=title,
         command=[sys.executable, "-m", "emulators", name, *options],
         environment={**environment, "PYTHONUNBUFFERED": "1"},
         directory=REPOSITORY,
-        ready_within_s=ready_within_s,
     )
 
 
