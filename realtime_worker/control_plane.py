@@ -10,7 +10,7 @@ from http import HTTPStatus
 import aiohttp
 
 from realtime_worker.commits import until_redis_answers
-from shared.errors import NotFoundError
+from shared.errors import NotFoundError, SidetoneError
 from shared.security.tokens import TokenRing
 from shared.session.codec import CONTROL
 from shared.session.commands import ToolResult
@@ -63,9 +63,12 @@ class ControlPlane:
         self._tokens = tokens
         self._worker = worker
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way: set[str] = set()
 
     async def deliver_forever(self) -> None:
         """Deliver until cancelled. What is under way then stays in the outbox for the next worker."""
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way.clear()
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         async with (
@@ -76,8 +79,7 @@ class ControlPlane:
             while True:
                 claimed = await until_redis_answers(lambda: self._outbox.claim(self._worker, BATCH, BLOCK_MS))
                 for entry in claimed:
-                    await self._room.acquire()
-                    deliveries.create_task(self._deliver(http, entry), name="outbox delivery")
+                    await self._start(http, deliveries, entry)
 
     async def _take_over_abandoned(self, http: aiohttp.ClientSession, deliveries: asyncio.TaskGroup) -> None:
         while True:
@@ -86,25 +88,42 @@ class ControlPlane:
                 lambda: self._outbox.reclaim(self._worker, ABANDONED_AFTER_MS, BATCH)
             )
             for entry in abandoned:
-                await self._room.acquire()
-                deliveries.create_task(self._deliver(http, entry), name="outbox delivery")
+                await self._start(http, deliveries, entry)
+
+    async def _start(
+        self, http: aiohttp.ClientSession, deliveries: asyncio.TaskGroup, entry: OutboxEntry
+    ) -> None:
+        if entry.entry_id in self._under_way:
+            return  # slow, not abandoned
+        self._under_way.add(entry.entry_id)
+        await self._room.acquire()
+        deliveries.create_task(self._deliver(http, entry), name="outbox delivery")
 
     async def _deliver(self, http: aiohttp.ClientSession, entry: OutboxEntry) -> None:
-        """Try until the control plane has taken the message or refused it for good."""
-        delay = RETRY_FIRST_S
-        waited = 0.0
+        """Deliver one message; whatever goes wrong with it must not stop the others."""
         try:
-            while (answer := await self._post(http, entry.message)) is _Answer.LATER:
-                if waited * 1000 > ABANDONED_AFTER_MS / 2:
-                    return  # left pending: whoever reclaims it tries again, so a stuck one holds no slot
-                await asyncio.sleep(delay)
-                waited += delay
-                delay = min(delay * 2, RETRY_LIMIT_S)
-            if answer is _Answer.REFUSED and isinstance(entry.message, StartDurableTool):
-                await self._tell_session(entry.message)
-            await until_redis_answers(lambda: self._outbox.done(entry))
+            await self._try(http, entry)
+        except SidetoneError as error:
+            _log.error("message is left for later", extra={"code": error.code})  # expected failure
+        except Exception:
+            _log.exception("message could not be delivered")
         finally:
+            self._under_way.discard(entry.entry_id)
             self._room.release()
+
+    async def _try(self, http: aiohttp.ClientSession, entry: OutboxEntry) -> None:
+        """Try until the control plane has taken the message or refused it for good."""
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + ABANDONED_AFTER_MS / 2 / 1000
+        delay = RETRY_FIRST_S
+        while (answer := await self._post(http, entry.message)) is _Answer.LATER:
+            if clock() + delay > give_up_at:
+                return  # left pending: whoever reclaims it tries again, so a stuck one holds no slot
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_LIMIT_S)
+        if answer is _Answer.REFUSED and isinstance(entry.message, StartDurableTool):
+            await self._tell_session(entry.message)
+        await until_redis_answers(lambda: self._outbox.done(entry))
 
     async def _tell_session(self, message: StartDurableTool) -> None:
         """A tool that can never start still gets its one outcome."""
