@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from realtime_worker.commits import until_redis_answers
 from realtime_worker.roster import Roster
@@ -20,8 +21,21 @@ ABANDONED_JOB_MS = 15_000
 SWEEP_BATCH = 100
 SWEEP_EVERY_S = 1.0
 REPORT_EVERY_S = 2.0
+# After a fault that nobody foresaw; long enough not to spin, short enough for leases to survive it.
+BROKEN_PAUSE_S = 0.5
 
 _log = get_logger(__name__)
+
+
+async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do standing work until cancelled, beginning anew when it breaks: the calls need it to go on."""
+    while True:
+        try:
+            await work()
+            _log.error("standing work ended", extra={"work": name})
+        except Exception:
+            _log.exception("standing work broke", extra={"work": name})
+        await asyncio.sleep(BROKEN_PAUSE_S)
 
 
 async def claim_forever(services: Services, roster: Roster) -> None:
@@ -78,9 +92,10 @@ async def sweep_forever(services: Services, roster: Roster) -> None:
             _log.warning("sweep waits for the store", extra={"code": error.code})
 
 
-async def listen_forever(wake_ups: WakeUps, roster: Roster) -> None:
+async def listen_forever(subscribe: Callable[[], WakeUps], roster: Roster) -> None:
     """Pass wake-ups on to the sessions they are for."""
-    async with wake_ups as woken:
+    async with subscribe() as woken:
+        roster.wake("")  # what came before we listened
         async for session_id in woken:
             roster.wake(session_id)
 

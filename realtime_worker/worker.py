@@ -7,7 +7,7 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from aiohttp import web
 
@@ -15,6 +15,7 @@ from realtime_worker.control_plane import ControlPlane
 from realtime_worker.health import WorkerStatus, health_app
 from realtime_worker.loops import (
     claim_forever,
+    keep_going,
     listen_forever,
     renew_forever,
     report_forever,
@@ -60,7 +61,6 @@ async def run_worker(settings: WorkerSettings) -> None:
     )
     roster = Roster(services)
     registry = WorkerRegistry(redis)
-    wake_ups = WakeUps(redis, settings.worker_id)
     tokens = TokenRing(settings.signing_keys.get_secret_value())
     control_plane = ControlPlane(
         services.outbox, services.inbox, settings.control_plane_url, tokens, settings.worker_id
@@ -85,15 +85,19 @@ async def run_worker(settings: WorkerSettings) -> None:
         gc.collect()
         gc.freeze()
         async with asyncio.TaskGroup() as tasks:
+
+            def keep(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+                return tasks.create_task(keep_going(name, work), name=name)
+
             claiming = [
-                tasks.create_task(claim_forever(services, roster), name="claim"),
-                tasks.create_task(sweep_forever(services, roster), name="sweep"),
+                keep("claim", lambda: claim_forever(services, roster)),
+                keep("sweep", lambda: sweep_forever(services, roster)),
             ]
             standing = [
-                tasks.create_task(renew_forever(services, roster), name="renew"),
-                tasks.create_task(listen_forever(wake_ups, roster), name="listen"),
-                tasks.create_task(report_forever(services, registry, roster), name="report"),
-                tasks.create_task(control_plane.deliver_forever(), name="outbox"),
+                keep("renew", lambda: renew_forever(services, roster)),
+                keep("listen", lambda: listen_forever(lambda: WakeUps(redis, settings.worker_id), roster)),
+                keep("report", lambda: report_forever(services, registry, roster)),
+                keep("outbox", control_plane.deliver_forever),
             ]
             print(f"ready http://127.0.0.1:{settings.worker_port}", flush=True)  # noqa: T201  # for supervisors
             _log.info("worker ready", extra={"worker": settings.worker_id, "agents": list(catalog.names)})
