@@ -141,16 +141,23 @@ def _executor(name: str, app_dir: Path) -> Executor:
 
 async def _run(host: Host) -> None:
     """Serve until told to stop."""
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, stop.set)
+    stopping = loop.create_task(stop.wait())
+    starting = loop.create_task(host.start())
     try:
-        await host.start()
-        print("\n".join(host.route_list()))
-        print(f"ready {host.origin}", flush=True)
-        await stop.wait()
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            print("\n".join(host.route_list()))
+            print(f"ready {host.origin}", flush=True)
+            await stopping
     finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
         await host.close()
 
 

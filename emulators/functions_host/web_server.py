@@ -17,7 +17,6 @@ from aiohttp import web
 from emulators.functions_host import eventgrid, trace_context
 from emulators.functions_host.app_functions import AppFunctions
 from emulators.functions_host.app_model import Failure, Function, TextData
-from emulators.functions_host.disabled import is_disabled
 from emulators.functions_host.durable.management_api import ApiRequest, ManagementApi
 from emulators.functions_host.http_messages import (
     MAX_BODY,
@@ -100,7 +99,7 @@ class WebServer:
 
     async def _http_trigger(self, request: web.Request) -> web.Response:
         found = self._served.router.resolve(request.method, request.rel_url.raw_path)
-        if found is None or is_disabled(found[0].name):
+        if found is None:
             return web.Response(status=404)
         function, route_params = found
         level = str(function.trigger.get("authLevel", "FUNCTION"))

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -112,7 +113,7 @@ class Answer:
     text: str
     headers: Mapping[str, str]
 
-    def json(self) -> object:
+    def json(self) -> Any:
         return json.loads(self.text)
 
 
@@ -124,7 +125,7 @@ class HostClient:
     session: aiohttp.ClientSession
 
     async def ask(self, method: str, path: str, **options: object) -> Answer:
-        async with self.session.request(method, f"{self.host.origin}{path}", **options) as response:  # type: ignore[arg-type]
+        async with self.session.request(method, f"{self.host.origin}{path}", **options) as response:
             return Answer(response.status, await response.text(errors="replace"), response.headers)
 
     def durable(self, path: str) -> str:
@@ -135,12 +136,12 @@ class HostClient:
         path = self.durable(f"orchestrators/{name}" + (f"/{instance_id}" if instance_id else ""))
         answer = await self.ask("POST", path, json={} if given is None else given)
         assert answer.status == 202, (answer.status, answer.text)
-        return answer.json()["id"]  # type: ignore[index,no-any-return]
+        return answer.json()["id"]
 
     async def status(self, instance_id: str, **query: str) -> dict[str, object]:
         answer = await self.ask("GET", self.durable(f"instances/{instance_id}"), params=query)
         assert answer.status in (200, 202), (answer.status, answer.text)
-        return answer.json()  # type: ignore[return-value]
+        return answer.json()
 
     async def raise_event(self, instance_id: str, name: str, data: object = None) -> int:
         path = self.durable(f"instances/{instance_id}/raiseEvent/{name}")
@@ -177,4 +178,4 @@ class HostClient:
         """Call a method of the SDK's client inside the sample app."""
         answer = await self.ask("POST", f"/api/client/{operation}", json=arguments)
         assert answer.status == 200, (answer.status, answer.text, "\n".join(self.host.output[-30:]))
-        return answer.json()  # type: ignore[return-value]
+        return answer.json()

@@ -158,14 +158,20 @@ class Engine:
 
     async def _run_target(self, target: str) -> None:
         if target.startswith("@"):
-            for reply in await self._entities.run_batch(target):
+            replies = await self._entities.run_batch(target)
+            for reply in replies:
                 self._targets.put(reply.target)
+            if not replies:
+                await self._wake_later(target)
         else:
             await self._run_episode(target)
 
     async def _run_episode(self, instance_id: str) -> None:
         loaded = await self.store.run(lambda: self.store.do_load(instance_id, time.time()))
-        if loaded is None or not loaded.messages:
+        if loaded is None:
+            return
+        if not loaded.messages:
+            await self._wake_later(instance_id)
             return
         episode = await self._play(loaded)
         work = await self.store.run(lambda: self.store.do_commit(episode))
@@ -185,6 +191,12 @@ class Engine:
                     "status": str(episode.instance.status),
                 },
             )
+
+    async def _wake_later(self, target: str) -> None:
+        """Nothing is due yet although it rang: the wall clock was set back meanwhile."""
+        at = await self.store.run(lambda: self.store.do_next_delivery(target))
+        if at is not None and at > time.time():
+            self._alarm.set(target, at)
 
     async def _play(self, loaded: Loaded) -> Episode:
         batch = take_batch(loaded)

@@ -212,6 +212,13 @@ class Store:
             for row in rows
         ]
 
+    def do_next_delivery(self, target: str) -> float | None:
+        """Return the time of the earliest message that waits for `target`, None if there is none."""
+        row = self._connection.execute(
+            "SELECT min(deliver_at) FROM messages WHERE target = ?", (target,)
+        ).fetchone()
+        return cast("float | None", row[0])
+
     def do_deliveries(self) -> Sequence[tuple[str, float]]:
         """Return every (target, time) at which a message waits, to be woken after a restart."""
         return self._connection.execute("SELECT DISTINCT target, deliver_at FROM messages").fetchall()

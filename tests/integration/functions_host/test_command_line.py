@@ -194,6 +194,28 @@ async def test_it_ends_quickly_even_while_user_code_blocks(
     assert process.poll() == 0
 
 
+def test_it_ends_quickly_while_the_app_is_still_loading(tmp_path: Path) -> None:
+    marker = tmp_path / "loading"
+    code = f"import pathlib, time\npathlib.Path({str(marker)!r}).touch()\ntime.sleep(60)\n"
+    command = [
+        sys.executable,
+        "-m",
+        "emulators",
+        "functions",
+        str(app(tmp_path / "app", code)),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, cwd=REPOSITORY) as process:
+        deadline = time.monotonic() + 20
+        while not marker.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(10) == 0
+    assert time.monotonic() - began < 2
+
+
 async def test_a_function_over_its_time_limit_fails(new_host: Callable[..., FunctionsHost]) -> None:
     host = new_host()
     settings = host.app_dir / "host.json"
@@ -202,7 +224,8 @@ async def test_a_function_over_its_time_limit_fails(new_host: Callable[..., Func
     async with host.client() as client:
         answer = await client.ask("GET", "/api/slow", params={"seconds": "3"})
     assert answer.status == 500
-    assert any("Timeout value of 1.0 s was exceeded by function: Functions.slow" in o for o in host.output)
+    text = "Timeout value of 1.0 s was exceeded by function: Functions.slow"
+    await eventually(lambda: any(text in line for line in host.output))
 
 
 async def test_settings_reach_the_app_and_real_ones_win(new_host: Callable[..., FunctionsHost]) -> None:

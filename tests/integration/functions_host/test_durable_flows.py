@@ -147,7 +147,7 @@ async def test_a_terminated_child_fails_its_parent_s_call(client: HostClient) ->
 
     async def child_runs() -> bool:
         answer = await client.ask("GET", client.durable(f"instances/{instance}-child"))
-        return answer.status == 202 and answer.json()["runtimeStatus"] == "Running"  # type: ignore[index]
+        return answer.status == 202 and answer.json()["runtimeStatus"] == "Running"
 
     await eventually(child_runs)
     assert await client.steer(f"{instance}-child", "terminate", reason="stop it") == 202
@@ -207,7 +207,7 @@ async def test_activities_see_the_trace_of_the_starter(client: HostClient) -> No
     answer = await client.ask(
         "POST", client.durable("orchestrators/sees_trace"), headers={"traceparent": traceparent}
     )
-    done = await client.until(answer.json()["id"])  # type: ignore[index]
+    done = await client.until(answer.json()["id"])
     assert done["output"] == traceparent
 
 
@@ -255,7 +255,7 @@ async def test_restart(client: HostClient, as_new: str) -> None:
     await client.until(instance)
     path = client.durable(f"instances/{instance}/restart")
     answer = await client.ask("POST", path, params={"restartWithNewInstanceId": as_new})
-    restarted = answer.json()["id"]  # type: ignore[index]
+    restarted = answer.json()["id"]
     assert answer.status == 202
     assert (restarted != instance) == (as_new == "true")
     assert (await client.until(restarted))["output"] == "Hello again!"

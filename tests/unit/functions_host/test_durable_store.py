@@ -35,7 +35,7 @@ def instance(instance_id: str = "I", **changes: object) -> Instance:
         traceparent="00-1-2-01",
         tracestate="",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]  # fields by name
+    return replace(made, **changes)
 
 
 def raised(target: str = "I", at: float = NOW, name: str = "E") -> Message:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from emulators.functions_host.durable.alarm import Alarm
 from emulators.functions_host.durable.work_queue import WorkQueue
 from tests.support.eventually import eventually
@@ -57,7 +59,7 @@ async def test_what_is_put_while_it_runs_runs_once_more() -> None:
     await queue.close()
 
 
-async def test_work_that_raises_is_logged_and_the_rest_goes_on(caplog) -> None:  # type: ignore[no-untyped-def]
+async def test_work_that_raises_is_logged_and_the_rest_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     done: list[str] = []
 
     async def work(key: str) -> None:
