@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import replace
 from typing import assert_never
 
 import msgspec
 
 from realtime_worker.conversation.effects import (
     ConsumeInbox,
-    CountUsage,
     Effect,
     Finish,
     HangUp,
@@ -23,8 +20,11 @@ from realtime_worker.conversation.effects import (
 )
 from realtime_worker.conversation.recent import RecentIds
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
+from realtime_worker.conversation.setup import ConversationSetup, Phase
+from realtime_worker.conversation.tail_probe import RETRIEVAL, TailProbe
 from realtime_worker.conversation.tool_calls import ToolBook
 from realtime_worker.conversation.turns import TurnTracker
+from realtime_worker.conversation.usage_meter import UsageMeter
 from realtime_worker.conversation.wire import (
     Event,
     function_call_output,
@@ -33,7 +33,6 @@ from realtime_worker.conversation.wire import (
     request_of,
     spoken_text,
     text,
-    whole,
 )
 from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
 from shared.session.log import (
@@ -41,57 +40,23 @@ from shared.session.log import (
     CommandReceived,
     ErrorRecorded,
     Interrupted,
-    ResponseUsage,
     ToolCalled,
     ToolExecution,
     ToolFinished,
     ToolStatus,
     TurnStatus,
 )
-from shared.session.model import EndReason, SessionState, Usage
+from shared.session.model import EndReason, SessionState
 
 # How long a goodbye may take before the call ends without it.
 GOODBYE_MS = 15_000
 # A provider's error text is kept for diagnosis, not as an archive.
 MAX_DETAIL = 500
 
+# What the service says to an item whose id it has already.
+DUPLICATE_ITEM = "item_create_duplicate_item_id"
+
 _GOODBYE = "goodbye"
-
-
-class Phase(Enum):
-    """Where the conversation is."""
-
-    CONFIGURING = auto()  # the socket is open or opening; the agent's configuration is not confirmed
-    TALKING = auto()
-    LEAVING = auto()  # the goodbye is being said
-    OVER = auto()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConversationSetup:
-    """What a conversation needs to know about its session.
-
-    configuration: the `session.update` event that makes the call follow the agent.
-    executions: the agent's tools and where each runs.
-    repeatable: names of the inline tools that may run again when cut off in mid-run.
-    unanswered: calls that an earlier owner recorded without a result.
-    answered: ids of calls that have their result: a provider may show them once more.
-    resumed: another owner has talked here before: no greeting, no history replay.
-    """
-
-    session_id: str
-    agent: str
-    worker: str
-    epoch: int
-    call_id: str
-    configuration: Mapping[str, object]
-    greeting: str
-    executions: Mapping[str, ToolExecution]
-    repeatable: frozenset[str] = frozenset()
-    unanswered: tuple[ToolCalled, ...] = ()
-    answered: frozenset[str] = frozenset()
-    resumed: bool = False
-    usage: Usage = field(default_factory=Usage)
 
 
 class Conversation:
@@ -105,10 +70,11 @@ class Conversation:
         self._opened_at_ms = 0
         self._reconciled = False
         self._responses = ResponseSequencer(f"rsp_{setup.epoch}_")
+        self._probe = TailProbe(f"probe_{setup.epoch}_")
         self._tools = ToolBook(setup.executions)
         self._tools.restore(setup.unanswered, setup.answered)
         self._turns = TurnTracker()
-        self._usage = setup.usage
+        self._usage = UsageMeter(setup.usage)
         self._recent = RecentIds()
         self._end_reason = ""
         self._leave_by_ms: int | None = None
@@ -169,7 +135,11 @@ class Conversation:
                 self._turns.caller_stopped(now_ms)
                 self._responses.caller_stopped(now_ms)
             case "conversation.item.added" | "conversation.item.created" | "conversation.item.done":
-                return self._item(part(event, "item"), now_ms)
+                item = part(event, "item")
+                probing = self._probe.added(item, text(event, "previous_item_id"))
+                return [*probing, *self._item(item, now_ms)]
+            case "conversation.item.retrieved":
+                return self._last_said(part(event, "item"), now_ms)
             case "conversation.item.input_audio_transcription.completed":
                 return self._heard(event, text(event, "transcript").strip(), TurnStatus.COMPLETED, now_ms)
             case "conversation.item.input_audio_transcription.failed":
@@ -205,6 +175,7 @@ class Conversation:
             at_ms=now_ms,
         )
         effects: list[Effect] = [Record(entry=attached)]
+        again = self._connected
         if not self._connected:
             self._connected = True
             effects.append(SetState(state=SessionState.ACTIVE, at_ms=now_ms))
@@ -216,6 +187,8 @@ class Conversation:
             output = self._tools.output_of(tool_call_id)
             if output is not None:  # it may have been lost with the connection; a second copy is refused
                 effects.append(Send(event=function_call_output(tool_call_id, output), after_commit=True))
+        if again:
+            effects.extend(replace(send, after_commit=True) for send in self._probe.start())
         if not self._reconciled:
             self._reconciled = True
             for called in setup.unanswered:
@@ -231,6 +204,24 @@ class Conversation:
                     text(item, "id"), spoken_text(item), TurnStatus.COMPLETED, now_ms
                 )
                 return [Record(entry=turn)] if turn else []
+            case _:
+                pass
+        return []
+
+    def _last_said(self, item: Event, now_ms: int) -> list[Effect]:
+        """Take up what was left open while nobody listened."""
+        if not self._probe.found(item):
+            return []
+        match text(item, "type"):
+            case "function_call":
+                output = self._tools.output_of(text(item, "call_id"))
+                return (
+                    self._answer(text(item, "call_id"), output) if output else self._calls(item, "", now_ms)
+                )
+            case "function_call_output":
+                waiting = self._tools.siblings_running(text(item, "call_id"))
+                if not waiting and not self._responses.active_response:
+                    self._responses.owe_reply(now_ms)
             case _:
                 pass
         return []
@@ -269,7 +260,8 @@ class Conversation:
         failed = text(response, "status") == "failed"
         turns = self._turns.agent_turns(response, self._setup.agent, now_ms)
         effects: list[Effect] = [Record(entry=turn) for turn in turns]
-        effects.extend(self._count(response, now_ms))
+        took_ms = self._turns.response_took(response_id, now_ms)
+        effects.extend(self._usage.count(response, took_ms, now_ms))
         effects.extend(self._calls(response, response_id, now_ms))
         utterance = self._responses.done(response_id, failed=failed, now_ms=now_ms)
         if failed:
@@ -286,33 +278,18 @@ class Conversation:
             effects.extend(self._finish(self._end_reason, now_ms))
         return effects
 
-    def _count(self, response: Event, now_ms: int) -> list[Effect]:
-        usage = part(response, "usage")
-        if not usage:
-            return []
-        entry = ResponseUsage(
-            response_id=text(response, "id"),
-            status=text(response, "status"),
-            duration_ms=self._turns.response_took(text(response, "id"), now_ms),
-            input_tokens=whole(usage, "input_tokens"),
-            cached_tokens=whole(part(usage, "input_token_details"), "cached_tokens"),
-            output_tokens=whole(usage, "output_tokens"),
-            at_ms=now_ms,
-        )
-        self._usage = replace(
-            self._usage,
-            responses=self._usage.responses + 1,
-            input_tokens=self._usage.input_tokens + entry.input_tokens,
-            cached_tokens=self._usage.cached_tokens + entry.cached_tokens,
-            output_tokens=self._usage.output_tokens + entry.output_tokens,
-        )
-        return [Record(entry=entry), CountUsage(usage=self._usage)]
-
     def _error(self, error: Event, now_ms: int) -> list[Effect]:
         code = text(error, "code")
         busy = code == "conversation_already_has_active_response"
         about = text(error, "event_id")
         if self._responses.refused(about, busy=busy) and busy:
+            return []
+        answered = self._tools.call_of_item(about)
+        if answered:
+            self._responses.output_confirmed(answered)
+            if code == DUPLICATE_ITEM:
+                return []  # sent again after a lost connection, and it had arrived
+        if about == RETRIEVAL:
             return []
         if about and about == text(self._setup.configuration, "event_id"):
             return self.failed("configuration_refused", f"{code}: {text(error, 'message')}", now_ms)
@@ -356,6 +333,12 @@ class Conversation:
                 ]
             case _:
                 assert_never(called.execution)
+
+    def _answer(self, tool_call_id: str, output: str) -> list[Effect]:
+        """Send a recorded output that the service does not have."""
+        self._responses.output_sent(tool_call_id)
+        self._responses.want_reply()
+        return [Send(event=function_call_output(tool_call_id, output), after_commit=True)]
 
     def _take_up(self, called: ToolCalled, now_ms: int) -> list[Effect]:
         """Continue a call that an earlier owner began."""

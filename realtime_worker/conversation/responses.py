@@ -15,6 +15,8 @@ from realtime_worker.conversation.wire import response_create
 
 # How long the service may take to start its own response after the caller stopped speaking.
 SERVICE_RESPONSE_GRACE_MS = 2_000
+# How long a response that another connection asked for may take to begin.
+REPLY_GRACE_MS = 700
 # How long a response.create may stay without any reaction before it counts as lost.
 REQUEST_LOST_MS = 10_000
 # Waits before asking again for a response that failed, and thereby how often.
@@ -70,17 +72,23 @@ class ResponseSequencer:
         self._open = True
 
     def lose_connection(self) -> None:
-        """Forget what was under way: whether it happened can't be known. What was wanted stays wanted."""
+        """Forget what was under way: whether it happened can't be known. Words of ours stay wanted;
+        whether a reply is still owed is for whoever attaches again to find out (`owe_reply`)."""
         self._open = False
-        if self._request is not None:
-            self._restore(self._request)
-            self._request = None
+        if self._request is not None and self._request.utterance is not None:
+            self._utterances.appendleft(self._request.utterance)
+        self._request = None
+        self._wants_reply = False
         self._active = ""
         self._active_utterance = None
         self._caller_speaks = False
+        self._owes_answer = False
         self._service_responds_until_ms = 0
-        if self._unconfirmed_outputs:
-            self._wants_reply = True
+
+    def owe_reply(self, now_ms: int) -> None:
+        """Outputs that no response has spoken about: ask for one, unless one begins in a moment."""
+        self._wants_reply = True
+        self._service_responds_until_ms = now_ms + REPLY_GRACE_MS
 
     def want_reply(self) -> None:
         """The model shall speak about what the conversation now holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from realtime_worker.conversation.wire import Event, parts, text
+from realtime_worker.conversation.wire import Event, output_item_id, parts, text
 from shared.session.log import ToolCalled, ToolExecution
 
 
@@ -24,11 +24,11 @@ class ToolBook:
         self._executions = executions
         self._calls: dict[str, _Call] = {}
 
-    def restore(self, unanswered: Iterable[ToolCalled], answered: Iterable[str]) -> None:
-        """Take up what an earlier owner recorded: calls without a result, and ids of those with one."""
-        for tool_call_id in answered:
+    def restore(self, unanswered: Iterable[ToolCalled], answered: Mapping[str, str]) -> None:
+        """Take up what an earlier owner recorded: calls without a result, and those with their output."""
+        for tool_call_id, output in answered.items():
             self._calls[tool_call_id] = _Call(
-                name="", execution=ToolExecution.INLINE, response_id="", output=""
+                name="", execution=ToolExecution.INLINE, response_id="", output=output
             )
         for called in unanswered:
             self._calls[called.tool_call_id] = _Call(
@@ -80,10 +80,14 @@ class ToolBook:
         call = self._calls.get(tool_call_id)
         return call.output if call else None
 
+    def call_of_item(self, item_id: str) -> str:
+        """Return the call that the output item `item_id` answers, or ""."""
+        return next((call for call in self._calls if output_item_id(call) == item_id), "")
+
     def siblings_running(self, tool_call_id: str) -> bool:
         """Return whether another inline call of the same response still runs: they answer together."""
-        call = self._calls[tool_call_id]
-        return any(
+        call = self._calls.get(tool_call_id)
+        return call is not None and any(
             other.output is None
             and other.execution is ToolExecution.INLINE
             and other.response_id == call.response_id

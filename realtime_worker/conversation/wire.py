@@ -5,6 +5,7 @@ Source: the GA Realtime API's client and server events.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -47,11 +48,21 @@ def spoken_text(item: Event) -> str:
 
 
 def function_call_output(tool_call_id: str, output: str) -> dict[str, object]:
-    """Return the client event that answers a function call; `output` is JSON text."""
+    """Return the client event that answers a function call; `output` is JSON text.
+
+    The item's id is made of the call's, so that a second copy is refused instead of heard twice.
+    """
+    item_id = output_item_id(tool_call_id)
     return {
         "type": "conversation.item.create",
-        "item": {"type": "function_call_output", "call_id": tool_call_id, "output": output},
+        "event_id": item_id,
+        "item": {"id": item_id, "type": "function_call_output", "call_id": tool_call_id, "output": output},
     }
+
+
+def output_item_id(tool_call_id: str) -> str:
+    """Return the id of the item that answers a call, within the service's 32 characters."""
+    return "out_" + hashlib.sha256(tool_call_id.encode()).hexdigest()[:24]
 
 
 def response_create(event_id: str, *, instructions: str = "") -> dict[str, object]:

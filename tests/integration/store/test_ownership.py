@@ -358,5 +358,6 @@ async def test_answered_tools_are_told_apart_from_unanswered_ones(
     await ownership.commit(
         session_id, epoch, entries=[tool_called("c1"), tool_called("c2"), tool_finished("c1")]
     )
-    assert await ownership.answered_tools(session_id) == frozenset({"c1"})
+    assert await ownership.answered_tools(session_id) == {"c1": '{"ok":true}'}
+    assert await ownership.answered_tools(session_id, outputs=0) == {"c1": ""}
     assert [called.tool_call_id for called in await ownership.unanswered_tools(session_id)] == ["c2"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from realtime_worker.conversation.core import Conversation, ConversationSetup
+from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect, Record, Send
+from realtime_worker.conversation.setup import ConversationSetup
 from shared.session.log import LogEntry, ToolCalled, ToolExecution
 
 EffectT = TypeVar("EffectT")
@@ -19,7 +20,7 @@ def conversation(
     *,
     greeting: str = "",
     unanswered: Iterable[ToolCalled] = (),
-    answered: Iterable[str] = (),
+    answered: Mapping[str, str] = {},
     resumed: bool = False,
 ) -> Conversation:
     return Conversation(
@@ -38,7 +39,7 @@ def conversation(
             },
             repeatable=frozenset({"look_up"}),
             unanswered=tuple(unanswered),
-            answered=frozenset(answered),
+            answered=answered,
             resumed=resumed,
         )
     )
@@ -95,7 +96,8 @@ class Scene:
 
     def outputs(self) -> list[object]:
         """The call ids of the function call outputs sent."""
-        return [event["item"]["call_id"] for event in self.sent("conversation.item.create")]  # type: ignore[index]
+        items = [event["item"] for event in self.sent("conversation.item.create")]
+        return [item["call_id"] for item in items if item["type"] == "function_call_output"]  # type: ignore[index]
 
     def logged(self, kind: type[EntryT]) -> list[EntryT]:
         return [e.entry for e in self.effects if isinstance(e, Record) and isinstance(e.entry, kind)]

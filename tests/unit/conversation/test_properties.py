@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from realtime_worker.conversation.core import Phase
 from realtime_worker.conversation.effects import Effect, Finish, RunInline, Send, StartDurable
+from realtime_worker.conversation.setup import Phase
 from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
 from shared.session.log import ToolCalled, ToolFinished, ToolStatus
 from tests.unit.conversation.scene import Scene, call_item, conversation
@@ -22,11 +24,12 @@ class Conversing(RuleBasedStateMachine):
         self.connected = False
         self.configured = False
         self.active = ""
+        self.announced: set[str] = set()  # responses that this connection was told of
         self.responses = 0
         self.calls = 0
         self.commands = 0
         self.seen = 0
-        self.in_conversation: list[str] = []
+        self.items: list[dict[str, object]] = []
         self.speaking = False
         self.connect()
 
@@ -55,15 +58,29 @@ class Conversing(RuleBasedStateMachine):
                 else:
                     self.start(effect.event["response"])
             elif kind == "conversation.item.create":
-                item = effect.event["item"]
-                self.in_conversation.append(item["call_id"])  # type: ignore[index]
-                self.scene.say("conversation.item.added", item=item)
+                self.add(cast("dict[str, object]", effect.event["item"]), str(effect.event["event_id"]))
+            elif kind == "conversation.item.delete":
+                self.items = [item for item in self.items if item["id"] != effect.event["item_id"]]
+            elif kind == "conversation.item.retrieve":
+                for item in self.items:
+                    if item["id"] == effect.event["item_id"]:
+                        self.scene.say("conversation.item.retrieved", item=item)
             elif kind == "response.cancel" and self.active:
                 self.finish("cancelled", calls=0)
+
+    def add(self, item: dict[str, object], event_id: str) -> None:
+        if any(known["id"] == item["id"] for known in self.items):
+            refusal = {"code": "item_create_duplicate_item_id", "event_id": event_id}
+            self.scene.say("error", error=refusal)
+            return
+        previous = self.items[-1]["id"] if self.items else "root"
+        self.items.append(item)
+        self.scene.say("conversation.item.added", item=item, previous_item_id=previous)
 
     def start(self, request: object) -> None:
         self.responses += 1
         self.active = f"r{self.responses}"
+        self.announced.add(self.active)
         metadata = request.get("metadata") if isinstance(request, dict) else None
         self.scene.say("response.created", response={"id": self.active, "metadata": metadata})
 
@@ -72,6 +89,13 @@ class Conversing(RuleBasedStateMachine):
         for number in range(calls):
             self.calls += 1
             items.append(call_item(f"c{self.calls}", ("look_up", "pay", "book", "fly")[number % 4]))
+        if not items:
+            said = {"id": f"a_{self.active}", "type": "message", "role": "assistant", "content": []}
+            self.items.append(said)
+        self.items.extend(items)
+        if not self.connected:
+            self.active = ""
+            return
         for item in items:
             self.scene.say("response.output_item.done", response_id=self.active, item=item)
         done = {"id": self.active, "status": status, "output": items}
@@ -98,10 +122,14 @@ class Conversing(RuleBasedStateMachine):
     @precondition(lambda self: self.connected)
     def connection_drops(self) -> None:
         self.connected = self.configured = False
-        self.active = ""
-        self.speaking = False
         self.seen = len(self.scene.effects)
+        self.announced.clear()
         self.scene.subject.lost()
+
+    @rule(calls=st.integers(0, 1))
+    @precondition(lambda self: self.active and not self.connected)
+    def response_ends_unheard(self, calls: int) -> None:
+        self.finish("completed", calls)
 
     @rule()
     @precondition(lambda self: not self.connected)
@@ -110,7 +138,9 @@ class Conversing(RuleBasedStateMachine):
 
     def watch_requests(self, effects: list[Effect]) -> None:
         asked = [e for e in effects if isinstance(e, Send) and e.event["type"] == "response.create"]
-        assert not (asked and self.active), "a request went out although a response was known to be active"
+        assert not (asked and self.active in self.announced), (
+            "asked although a response was known to be active"
+        )
         assert len(asked) <= 1, "two requests went out at once"
 
     # --- the caller, the tools, the operator ----------------------------------------------------
@@ -129,6 +159,7 @@ class Conversing(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 60), twice=st.booleans())
     def a_tool_finishes(self, number: int, twice: bool) -> None:
+        """Also one that was started before the connection was lost."""
         started = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
         if not started:
             return
@@ -201,7 +232,12 @@ class Conversing(RuleBasedStateMachine):
         if self.scene.subject.phase is Phase.OVER:
             return
         settled = {entry.tool_call_id for entry in self.scene.logged(ToolFinished)}
-        assert settled <= set(self.in_conversation), "an output never reached the service"
+        outputs = [item["call_id"] for item in self.items if item["type"] == "function_call_output"]
+        assert len(outputs) == len(set(outputs)), "the service heard an output twice"
+        assert settled <= set(outputs), "an output never reached the service"
+        called = {entry.tool_call_id for entry in self.scene.logged(ToolCalled)}
+        asked = {item["call_id"] for item in self.items if item["type"] == "function_call"}
+        assert asked <= called, "a function call was never noticed"
         assert self.scene.subject.next_deadline_ms() is None, "something wanted was never asked for"
 
 

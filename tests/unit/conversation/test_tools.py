@@ -127,7 +127,7 @@ def test_outputs_sent_into_a_lost_connection_are_sent_again() -> None:
     scene.take(scene.subject.opened(scene.now))
     scene.say("session.updated")
     assert scene.outputs() == ["c1", "c1"]
-    assert len(scene.sent("response.create")) == 2
+    assert len(scene.sent("response.create")) == 1  # whether a reply is owed, the probe will tell
 
 
 def test_a_confirmed_output_is_not_sent_again() -> None:
@@ -172,7 +172,67 @@ def test_a_new_owner_does_not_repeat_an_effect_whose_outcome_is_unknown() -> Non
 
 
 def test_a_new_owner_does_not_run_a_call_that_has_its_result_when_it_is_shown_again() -> None:
-    scene = Scene(conversation(answered=["c1"], resumed=True))
+    scene = Scene(conversation(answered={"c1": ""}, resumed=True))
     scene.say("response.done", response={"id": "r1", "status": "completed", "output": [call_item("c1")]})
     assert scene.wanted(RunInline) == []
     assert scene.outputs() == []
+
+
+def probed(scene: Scene, last: dict[str, object]) -> None:
+    """The service answers the probe: `last` is the item before its note."""
+    note = next(e for e in reversed(scene.sent("conversation.item.create")) if e["item"]["type"] == "message")  # type: ignore[index]
+    scene.say("conversation.item.added", item=note["item"], previous_item_id=last["id"])
+    assert scene.sent("conversation.item.delete")[-1]["item_id"] == note["item"]["id"]  # type: ignore[index]
+    assert scene.sent("conversation.item.retrieve")[-1]["item_id"] == last["id"]
+    scene.say("conversation.item.retrieved", item=last)
+
+
+def test_a_call_that_was_made_while_nobody_listened_is_found_and_run() -> None:
+    scene = Scene(conversation(resumed=True))
+    probed(scene, call_item("c9"))
+    assert [e.tool_call_id for e in scene.wanted(RunInline)] == ["c9"]
+    assert scene.logged(ToolCalled)[0].name == "look_up"
+
+
+def test_a_recorded_output_that_never_arrived_is_sent_by_the_next_owner() -> None:
+    scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
+    probed(scene, call_item("c9"))
+    assert scene.outputs() == ["c9"]
+    assert scene.wanted(RunInline) == []
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c9"})
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_an_output_that_nobody_has_spoken_about_gets_its_reply() -> None:
+    scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
+    probed(scene, {"id": "out", "type": "function_call_output", "call_id": "c9"})
+    assert scene.sent("response.create") == []
+    scene.wait(700)
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_a_reply_that_has_begun_is_not_asked_for_again() -> None:
+    scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
+    probed(scene, {"id": "out", "type": "function_call_output", "call_id": "c9"})
+    scene.respond("r1")
+    scene.wait(10_000)
+    assert scene.sent("response.create") == []
+
+
+def test_a_conversation_where_nothing_is_open_stays_as_it_is() -> None:
+    scene = Scene(conversation(resumed=True))
+    count = len(scene.entries())
+    probed(scene, {"id": "a1", "type": "message", "role": "assistant", "content": []})
+    scene.wait(10_000)
+    assert (len(scene.entries()), scene.sent("response.create")) == (count, [])
+
+
+def test_a_second_copy_of_an_output_that_the_service_refuses_is_no_error() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"))
+    finish(scene, "c1")
+    item_id = scene.sent("conversation.item.create")[0]["event_id"]
+    refusal = {"code": "item_create_duplicate_item_id", "message": "exists", "event_id": item_id}
+    before = len(scene.entries())
+    scene.say("error", error=refusal)
+    assert len(scene.entries()) == before

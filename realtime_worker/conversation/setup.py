@@ -1,0 +1,47 @@
+"""What a conversation needs to know about its session, and where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from shared.session.log import ToolCalled, ToolExecution
+from shared.session.model import Usage
+
+
+class Phase(Enum):
+    """Where the conversation is."""
+
+    CONFIGURING = auto()  # the socket is open or opening; the agent's configuration is not confirmed
+    TALKING = auto()
+    LEAVING = auto()  # the goodbye is being said
+    OVER = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationSetup:
+    """The session, the agent, and what earlier owners have left.
+
+    configuration: the `session.update` event that makes the call follow the agent.
+    executions: the agent's tools and where each runs.
+    repeatable: names of the inline tools that may run again when cut off in mid-run.
+    unanswered: calls that an earlier owner recorded without a result.
+    answered: calls that have their result, with the outputs of the latest ("" for older ones): the
+        provider may show them once more, or may never have got the last output.
+    resumed: another owner has talked here before: no greeting, no history replay.
+    """
+
+    session_id: str
+    agent: str
+    worker: str
+    epoch: int
+    call_id: str
+    configuration: Mapping[str, object]
+    greeting: str
+    executions: Mapping[str, ToolExecution]
+    repeatable: frozenset[str] = frozenset()
+    unanswered: tuple[ToolCalled, ...] = ()
+    answered: Mapping[str, str] = field(default_factory=dict[str, str])
+    resumed: bool = False
+    usage: Usage = field(default_factory=Usage)

@@ -1,0 +1,40 @@
+"""What a conversation costs: the provider's usage of each response, and the sum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from realtime_worker.conversation.effects import CountUsage, Effect, Record
+from realtime_worker.conversation.wire import Event, part, text, whole
+from shared.session.log import ResponseUsage
+from shared.session.model import Usage
+
+
+class UsageMeter:
+    """Adds responses up. Each bills its whole context, so the sum is what is paid."""
+
+    def __init__(self, so_far: Usage) -> None:
+        self._usage = so_far
+
+    def count(self, response: Event, duration_ms: float, now_ms: int) -> list[Effect]:
+        """Take a finished response; one without usage (it never ran) counts for nothing."""
+        usage = part(response, "usage")
+        if not usage:
+            return []
+        entry = ResponseUsage(
+            response_id=text(response, "id"),
+            status=text(response, "status"),
+            duration_ms=duration_ms,
+            input_tokens=whole(usage, "input_tokens"),
+            cached_tokens=whole(part(usage, "input_token_details"), "cached_tokens"),
+            output_tokens=whole(usage, "output_tokens"),
+            at_ms=now_ms,
+        )
+        self._usage = replace(
+            self._usage,
+            responses=self._usage.responses + 1,
+            input_tokens=self._usage.input_tokens + entry.input_tokens,
+            cached_tokens=self._usage.cached_tokens + entry.cached_tokens,
+            output_tokens=self._usage.output_tokens + entry.output_tokens,
+        )
+        return [Record(entry=entry), CountUsage(usage=self._usage)]
