@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from shared.errors import ConflictError, FencedError
 from shared.session.codec import LOG
-from shared.session.log import Attached, LogEntry, StateChanged, ToolCalled
+from shared.session.log import Attached, LogEntry, StateChanged, ToolCalled, ToolFinished
 from shared.session.model import SessionState, Usage
 from shared.store import keys, scripts
 from shared.store.connection import answered
@@ -90,6 +90,13 @@ class Ownership:
         await scripts.DISOWN.run(self._redis, SessionKeys(session_id).all, [epoch])
         await drop_lease(self._redis, session_id, epoch)
 
+    async def hand_over(self, session_id: str, epoch: int) -> None:
+        """Give the session up to whoever takes it next: no writes under `epoch` any more, and its lease
+        lapses now. So it is found by `lapsed` even if the one who gives it up dies before he has queued it.
+        """
+        await scripts.DISOWN.run(self._redis, SessionKeys(session_id).all, [epoch])
+        await scripts.LAPSE_LEASE.run(self._redis, _LEASE_KEYS, [session_id, epoch])
+
     async def lapsed(self, limit: int) -> list[str]:
         """Return up to `limit` sessions whose lease has expired, the longest expired first."""
         return await scripts.LAPSED_LEASES.run(self._redis, _LEASE_KEYS, [limit])
@@ -126,7 +133,7 @@ class Ownership:
         if state is not None and state not in _OWNER_STATES:
             raise ValueError(f"an owner does not move a session to {state.value}")
         args: list[str | int] = [
-            commit_id or nonce(),
+            f"{epoch}:{commit_id}" if commit_id else nonce(),
             epoch,
             state.value if state else "",
             reason,
@@ -155,15 +162,25 @@ class Ownership:
             entry_id, _, text = value[1:].partition(" ")
             entry = LOG.decode(text)
             if isinstance(entry, ToolCalled):
-                milliseconds, _, sequence = entry_id.partition("-")
-                waiting.append(((int(milliseconds), int(sequence)), entry))
+                waiting.append((_order(entry_id), entry))
         return [entry for _, entry in sorted(waiting, key=lambda pair: pair[0])]
 
-    async def answered_tools(self, session_id: str) -> frozenset[str]:
-        """Return the ids of the tool calls that have their ToolFinished."""
-        ledger = await answered(self._redis.hgetall(SessionKeys(session_id).tools))
-        calls = cast("Mapping[str, str]", ledger).items()
-        return frozenset(call for call, value in calls if value.startswith("="))
+    async def answered_tools(self, session_id: str, *, outputs: int = 20) -> dict[str, str]:
+        """Return the tool calls that have their ToolFinished, with the outputs of the last `outputs` of
+        them; older ones have ""."""
+        keys_of = SessionKeys(session_id)
+        ledger = cast("Mapping[str, str]", await answered(self._redis.hgetall(keys_of.tools)))
+        finished = {call: value[1:] for call, value in ledger.items() if value.startswith("=")}
+        found = dict.fromkeys(finished, "")
+        latest = sorted(finished, key=lambda call: _order(finished[call]), reverse=True)[:outputs]
+        for call in latest:
+            entry_id = finished[call]
+            lines = await answered(self._redis.xrange(keys_of.log, min=entry_id, max=entry_id))
+            for _, fields in cast("list[tuple[str, dict[str, str]]]", lines):
+                entry = LOG.decode(fields["entry"])
+                if isinstance(entry, ToolFinished):
+                    found[call] = entry.output
+        return found
 
     async def _restore(self, session_id: str, worker: str, epoch: int) -> bool:
         """Put a missing lease back if the record still names this owner."""
@@ -177,6 +194,12 @@ class Ownership:
 
 def _sums(usage: Usage) -> str:
     return f"{usage.responses} {usage.input_tokens} {usage.cached_tokens} {usage.output_tokens}"
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    """Return what sorts stream ids."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)
 
 
 def _moment(entries: Sequence[LogEntry], state: SessionState | None) -> str:

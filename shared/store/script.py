@@ -19,7 +19,7 @@ class Script:
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.text = f"-- {name}\n{text}"
-        self._digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(
         self, redis: Redis, keys: Sequence[str], args: Sequence[str | int], *, within: float = ANSWER_S
@@ -32,7 +32,7 @@ class Script:
 
     async def _run(self, redis: Redis, keys: Sequence[str], args: Sequence[str | int]) -> object:
         try:
-            return await redis.evalsha(self._digest, len(keys), *keys, *args)
+            return await redis.evalsha(self.digest, len(keys), *keys, *args)
         except NoScriptError:
             return await redis.eval(self.text, len(keys), *keys, *args)
 

@@ -46,11 +46,11 @@ local function refresh()
   for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ttl) end
 end
 
--- Receipts are a hash: nonce to answer, and numbered places that say which nonce to forget next.
+-- Receipts are a hash: nonce to answer, and places (#0, #1, ...) that say which nonce to forget next.
 local function receipt(nonce) return redis.call('HGET', RECEIPTS, nonce) end
 
 local function remember(nonce, answer)
-  local place = redis.call('HINCRBY', RECEIPTS, 'count', 1) % {_RECEIPTS}
+  local place = '#' .. redis.call('HINCRBY', RECEIPTS, '#count', 1) % {_RECEIPTS}
   local oldest = redis.call('HGET', RECEIPTS, place)
   if oldest then redis.call('HDEL', RECEIPTS, oldest) end
   redis.call('HSET', RECEIPTS, place, nonce, nonce, answer)
@@ -376,6 +376,19 @@ DROP_LEASE = Script(
 local epoch = holder(ARGV[1])
 if epoch and epoch > tonumber(ARGV[2]) then return {'newer'} end
 drop(ARGV[1])
+return {'ok'}
+""",
+)
+
+# Lets a lease lapse at once unless a newer epoch than the given one holds it; its holder cannot renew it
+# any more. ARGV: session, epoch.
+LAPSE_LEASE = Script(
+    "lapse_lease",
+    _LEASES
+    + """
+local epoch = holder(ARGV[1])
+if not epoch or epoch > tonumber(ARGV[2]) then return {'newer'} end
+hold(ARGV[1], epoch, '', now_ms())
 return {'ok'}
 """,
 )

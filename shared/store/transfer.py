@@ -2,12 +2,13 @@
 
 Each line is an object with a `kind`:
 
-    session  the record as its hash fields, and `retention_s` among them
-    entry    one entry of the event log: id, epoch, entry
-    tool     one tool call: tool_call_id, entry_id, and while it is unanswered `called`, its entry
-    command  one entry of the inbox: id, traceparent, command
-    seen     one dedupe key of the inbox: dedupe, id
-    end      how many lines came before it, so that a cut-off file is noticed
+    session        the record as its hash fields, and `retention_s` among them
+    entry          one entry of the event log: id, epoch, entry
+    open_tool      a tool call without an answer yet: tool_call_id, entry_id, called (its entry)
+    answered_tool  a tool call that has its answer: tool_call_id, entry_id (the answer's)
+    command        one entry of the inbox: id, traceparent, command
+    seen           one dedupe key of the inbox: dedupe, id
+    end            how many lines came before it, so that a cut-off file is noticed
 
 A file holds what was said in the session: treat it as personal data. Leases and jobs stay
 behind; a session that is imported while live has no owner at work until one attaches.
@@ -53,10 +54,15 @@ class _Entry(msgspec.Struct, kw_only=True, tag_field="kind", tag="entry"):
     entry: msgspec.Raw
 
 
-class _Tool(msgspec.Struct, kw_only=True, tag_field="kind", tag="tool", omit_defaults=True):
+class _OpenTool(msgspec.Struct, kw_only=True, tag_field="kind", tag="open_tool"):
     tool_call_id: str
     entry_id: str
-    called: msgspec.Raw = msgspec.Raw()
+    called: msgspec.Raw
+
+
+class _AnsweredTool(msgspec.Struct, kw_only=True, tag_field="kind", tag="answered_tool"):
+    tool_call_id: str
+    entry_id: str
 
 
 class _Command(msgspec.Struct, kw_only=True, tag_field="kind", tag="command"):
@@ -74,7 +80,7 @@ class _End(msgspec.Struct, kw_only=True, tag_field="kind", tag="end"):
     lines: int
 
 
-_Line: TypeAlias = _Record | _Entry | _Tool | _Command | _Seen | _End
+_Line: TypeAlias = _Record | _Entry | _OpenTool | _AnsweredTool | _Command | _Seen | _End
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
@@ -140,7 +146,10 @@ async def _lines_of(redis: Redis, session_keys: SessionKeys) -> AsyncIterator[_L
     ledger = cast("dict[str, str]", await answered(redis.hgetall(session_keys.tools)))
     for call, value in sorted(ledger.items()):
         entry_id, _, called = value[1:].partition(" ")
-        yield _Tool(tool_call_id=call, entry_id=entry_id, called=_raw(called))
+        if called:
+            yield _OpenTool(tool_call_id=call, entry_id=entry_id, called=_raw(called))
+        else:
+            yield _AnsweredTool(tool_call_id=call, entry_id=entry_id)
     async for entry_id, values in _whole_stream(redis, session_keys.inbox):
         yield _Command(id=entry_id, traceparent=values["traceparent"], command=_raw(values["command"]))
     seen = cast("dict[str, str]", await answered(redis.hgetall(session_keys.seen)))
@@ -206,8 +215,14 @@ async def _checked(lines: Iterable[str] | AsyncIterable[str]) -> _Contents:
                 case _Command():
                     contents.inbox += (in_order("inbox", line.id), _text(line.command), line.traceparent)
                     COMMANDS.decode(bytes(line.command))
-                case _Tool():
-                    contents.tools += (line.tool_call_id, _ledger_value(line))
+                case _OpenTool():
+                    if not isinstance(LOG.decode(bytes(line.called)), ToolCalled):
+                        raise ValueError("`called` must be a tool_called entry")
+                    _place(line.entry_id)
+                    contents.tools += (line.tool_call_id, f"?{line.entry_id} {_text(line.called)}")
+                case _AnsweredTool():
+                    _place(line.entry_id)
+                    contents.tools += (line.tool_call_id, f"={line.entry_id}")
                 case _Seen():
                     _place(line.id)
                     contents.seen += (line.dedupe, line.id)
@@ -228,15 +243,6 @@ def _begin(line: _Record) -> _Contents:
     if not line.fields.get("retention_s", "").isdecimal() or int(line.fields["retention_s"]) < 1:
         raise ValueError("retention_s must be a number of seconds")
     return _Contents(session=session, fields=line.fields)
-
-
-def _ledger_value(line: _Tool) -> str:
-    _place(line.entry_id)
-    if not bytes(line.called):
-        return f"={line.entry_id}"
-    if not isinstance(LOG.decode(bytes(line.called)), ToolCalled):
-        raise ValueError("`called` must be a tool_called entry")
-    return f"?{line.entry_id} {_text(line.called)}"
 
 
 def _place(entry_id: str) -> tuple[int, int]:

@@ -361,3 +361,35 @@ async def test_answered_tools_are_told_apart_from_unanswered_ones(
     assert await ownership.answered_tools(session_id) == {"c1": '{"ok":true}'}
     assert await ownership.answered_tools(session_id, outputs=0) == {"c1": ""}
     assert [called.tool_call_id for called in await ownership.unanswered_tools(session_id)] == ["c2"]
+
+
+async def test_a_session_that_is_handed_over_is_found_at_once_and_its_former_owner_cannot_hold_it_back(
+    ownership: Ownership, redis_client: Redis
+) -> None:
+    session_id, epoch = await an_owned_session(redis_client, "w1")
+    await ownership.hand_over(session_id, epoch)
+    assert await ownership.renew("w1", {session_id: epoch}) == {session_id}
+    assert await ownership.lapsed(5) == [session_id]
+    with pytest.raises(FencedError):
+        await ownership.commit(session_id, epoch, entries=[a_turn()])
+    newer = await ownership.acquire(session_id, "w2")
+    assert newer is not None
+    assert newer > epoch
+    await ownership.hand_over(session_id, epoch)  # late, and too old to matter
+    assert await ownership.lapsed(5) == []
+    assert await ownership.commit(session_id, newer, entries=[a_turn()])
+
+
+async def test_commit_ids_of_different_owners_and_odd_ones_do_not_meet(
+    ownership: Ownership, redis_client: Redis
+) -> None:
+    session_id, first = await an_owned_session(redis_client, "w1")
+    ids = [
+        *await ownership.commit(session_id, first, entries=[a_turn()], commit_id="1"),
+        *await ownership.commit(session_id, first, entries=[a_turn()], commit_id="#0"),
+        *await ownership.commit(session_id, first, entries=[a_turn()], commit_id="#count"),
+    ]
+    second = await ownership.acquire(session_id, "w1")
+    assert second is not None
+    ids += await ownership.commit(session_id, second, entries=[a_turn()], commit_id="1")
+    assert len(set(ids)) == len(await EventLog(redis_client).read_all(session_id)) - 1 == 4
