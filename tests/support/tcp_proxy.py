@@ -9,7 +9,7 @@ from typing import Self
 
 
 class TcpProxy:
-    """Forwards 127.0.0.1:`port` to 127.0.0.1:`target_port`; `cut` drops and refuses, `mend` forwards again."""
+    """Forwards 127.0.0.1:`port` to `target_port` there; `cut` drops and refuses, `mend` forwards again."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
