@@ -74,10 +74,10 @@ async def _run(names: list[str], *, quick: bool, markdown: bool) -> None:
     command = " ".join(["python -m benchmarks", *names, *(["--quick"] if quick else [])])
     progress = sys.stderr if markdown else sys.stdout
     print(*machine.sentences(), sep="\n", file=progress, flush=True)
+    chosen = {name: cast("Benchmark", importlib.import_module(BENCHMARKS[name])) for name in names}
     reports: list[Report] = []
-    for name in names:
+    for name, benchmark in chosen.items():
         began = time.monotonic()
-        benchmark = cast("Benchmark", importlib.import_module(BENCHMARKS[name]))
         report = await benchmark.measure(home / "work" / name, quick=quick)
         reports.append(report)
         _keep(home / f"{name}.json", report, machine, command=command, quick=quick)

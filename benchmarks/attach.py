@@ -93,10 +93,8 @@ async def _one_call(stage: Stage, caller: Caller) -> tuple[float, float, float]:
     # What one call leaves to do must not slow the next one.
     while not isinstance(await log.next(), Archived):
         pass
-    held = True
-    while held:
-        _, told = await caller.timed("GET", f"{stage.worker_url}/ready")
-        held = told["sessions"] != 0
+    while await stage.sessions_held():
+        pass
     return answered, active, took_ms
 
 

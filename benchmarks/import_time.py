@@ -21,7 +21,7 @@ _NOTHING = "nothing"
 async def measure(directory: Path, *, quick: bool) -> Report:
     """Start the three processes in turn; the first round only fills the caches of the disk."""
     del directory  # nothing is kept
-    times = 7 if quick else 31
+    times = 5 if quick else 31
     programs = {"import function_app": "import function_app", _SDKS: _SDKS, _NOTHING: "pass"}
     took: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(times + 1):

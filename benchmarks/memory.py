@@ -8,14 +8,18 @@ from pathlib import Path
 from benchmarks.floor_provider import FloorProvider
 from benchmarks.measures import Report, row
 from benchmarks.stage import ECHO_AGENTS, Stage
+from shared.session.commands import EndCall
+from shared.session.model import EndReason
+from shared.store.inbox import Inbox
 
 TITLE = "resident memory of a worker with idle sessions"
 
 _FEW, _MANY = 100, 500
 _BARE = "bare client, one more socket"
-_WORKER_EMPTY = "worker without a session"
+_WORKER_EMPTY = "worker with no session, after its first"
 _CLIENT_EMPTY = "bare client with one socket"
 _LOOK_EVERY_S = 0.3
+_STILL_KIB = 64  # grown less than this between two looks: it has settled
 
 
 async def measure(directory: Path, *, quick: bool) -> Report:
@@ -54,6 +58,7 @@ async def _worker(directory: Path) -> list[float]:
     async with FloorProvider() as provider, Stage(directory, agents=ECHO_AGENTS) as stage:
         stage.provider_url = provider.url
         process = await stage.start_worker(control_plane_url=provider.url)
+        await _hold_one_session(stage, provider)
         sizes = [await _settled(process)]
         held = 0
         for wanted in (_FEW, _MANY):
@@ -64,6 +69,18 @@ async def _worker(directory: Path) -> list[float]:
             held = wanted
             sizes.append(await _settled(process))
         return sizes
+
+
+async def _hold_one_session(stage: Stage, provider: FloorProvider) -> None:
+    """Let the worker hold a session from its beginning to its end: what it loads on first use stays."""
+    session_id = await stage.create_session("echo")
+    await stage.hand_to_worker(session_id, "rtc_first")
+    await provider.attached("rtc_first")
+    await Inbox(stage.redis).put(session_id, EndCall(reason=EndReason.OPERATOR_ENDED))
+    held = 1
+    while held:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        held = await stage.sessions_held()
 
 
 async def _client(directory: Path) -> list[float]:
@@ -83,11 +100,12 @@ async def _client(directory: Path) -> list[float]:
 
 async def _settled(process: int) -> float:
     """Return the KiB that a process has once it stops growing."""
-    before = -1.0
-    while (size := await _resident(process)) != before:
-        before = size
+    size = await _resident(process)
+    while True:
         await asyncio.sleep(_LOOK_EVERY_S)
-    return size
+        before, size = size, await _resident(process)
+        if abs(size - before) < _STILL_KIB:
+            return size
 
 
 async def _resident(process: int) -> float:

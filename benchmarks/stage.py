@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
+import aiohttp
 from redis.asyncio import Redis
 
 from emulators.local.processes import Part, Processes, RunningPart
@@ -139,6 +140,14 @@ class Stage:
         """Have a worker attach the session to `call_id`."""
         await SessionStore(self.redis, retention_s=3600).report_call(session_id, call_id, "azure_openai")
         await AttachQueue(self.redis).enqueue(session_id, "")
+
+    async def sessions_held(self) -> int:
+        """Return how many sessions the worker holds now."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{self.worker_url}/ready", raise_for_status=True) as answer,
+        ):
+            return int((await answer.json())["sessions"])
 
     async def _start_redis(self) -> None:
         async def answering() -> bool:
