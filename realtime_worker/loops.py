@@ -68,7 +68,7 @@ async def renew_forever(services: Services, roster: Roster) -> None:
             continue
         for session_id in lost:
             _log.warning("lease lost", extra={"lost_session": session_id})
-            roster.drop(session_id)
+            roster.drop(session_id, held[session_id])
 
 
 async def sweep_forever(services: Services, roster: Roster) -> None:

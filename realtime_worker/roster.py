@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 
 from realtime_worker.commits import Commits, until_redis_answers
-from realtime_worker.conversation.core import Conversation, ConversationSetup
+from realtime_worker.control_messages import report_lifecycle
+from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Record, SetState
+from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.services import Services, now_ms
 from realtime_worker.session_runner import SessionRunner, SessionTask
 from shared.agents.catalog import Agent
@@ -20,6 +23,8 @@ from shared.telemetry.logs import bind_session, get_logger
 
 # A session whose runner breaks this often by our own fault ends instead of breaking for ever.
 BREAKS_ALLOWED = 3
+# How long a stopping worker finishes what it owes the attach queue; others take over the rest.
+ERRANDS_S = 2.0
 
 _log = get_logger(__name__)
 
@@ -31,6 +36,8 @@ class Roster:
         self._services = services
         self._runners: dict[str, SessionRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._letting_go: set[str] = set()  # still have a task, but nobody talks for them any more
+        self._errands: set[asyncio.Task[None]] = set()
         self._breaks: Counter[str] = Counter()
         self._stopping = False
 
@@ -55,21 +62,30 @@ class Roster:
 
     def take(self, job: AttachJob) -> None:
         """Start working on an attach job."""
-        if job.session_id in self._tasks:
-            self._own(asyncio.create_task(self._job_done(job)), f"job {job.job_id}")
-            return
-        self._own(asyncio.create_task(self._hold(job), name=f"session {job.session_id}"), job.session_id)
+        session_id = job.session_id
+        holder = self._tasks.get(session_id)
+        if self._stopping:
+            self._run_errand(self._requeue(job))
+        elif holder is None:
+            task = asyncio.create_task(self._hold(job), name=f"session {session_id}")
+            self._tasks[session_id] = task
+            task.add_done_callback(lambda _: self._forget(session_id))
+        elif session_id in self._letting_go:
+            self._run_errand(self._take_after(holder, job))
+        else:
+            self._run_errand(self._done(job))
 
     def take_over(self, session_id: str) -> None:
         """Start working on a session whose owner is gone. Of several workers that try, one gets the lease."""
-        if session_id not in self._tasks:
+        if session_id not in self._tasks and not self._stopping:
             self.take(AttachJob(job_id="", session_id=session_id, traceparent="", enqueued_at_ms=now_ms()))
 
-    def drop(self, session_id: str) -> None:
-        """Stop working on a session whose lease is somebody else's."""
-        task = self._tasks.get(session_id)
-        if task is not None:
-            task.cancel()
+    def drop(self, session_id: str, epoch: int) -> None:
+        """Stop working on a session whose lease of this epoch is lost."""
+        runner = self._runners.get(session_id)
+        if runner is not None and runner.epoch == epoch:
+            self._letting_go.add(session_id)
+            self._tasks[session_id].cancel()
 
     async def hand_back(self) -> None:
         """Take no more, release every session and queue it for another worker."""
@@ -78,37 +94,70 @@ class Roster:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._errands:
+            await asyncio.wait(self._errands, timeout=ERRANDS_S)
+        for errand in list(self._errands):
+            errand.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
 
-    def _own(self, task: asyncio.Task[None], key: str) -> None:
-        self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+    def _forget(self, session_id: str) -> None:
+        self._tasks.pop(session_id, None)
+        self._letting_go.discard(session_id)
+
+    def _run_errand(self, errand: Coroutine[object, object, None]) -> None:
+        """Do something for a job beside the sessions; what fails is done by whoever reclaims the job."""
+        task = asyncio.create_task(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _take_after(self, holder: asyncio.Task[None], job: AttachJob) -> None:
+        await asyncio.wait([holder])
+        self.take(job)
 
     async def _hold(self, job: AttachJob) -> None:
-        services = self._services
-        worker = services.settings.worker_id
         with bind_session(job.session_id):
             try:
-                epoch = await until_redis_answers(lambda: services.ownership.acquire(job.session_id, worker))
-            except SidetoneError as error:  # erased or over: nothing to attach to
-                _log.info("attach job is out of date", extra={"code": error.code})
-                await self._job_done(job)
-                return
-            if epoch is None:
-                _log.info("session is held by another worker")
-                await self._job_done(job)
-                return
-            try:
-                await self._run(job, epoch)
-            except asyncio.CancelledError:
-                await self._give_back(job, epoch)
-                raise
-            except FencedError:
-                _log.warning("session was taken over before it began")
-            else:
-                await until_redis_answers(lambda: services.ownership.release(job.session_id, epoch))
+                await self._acquire_and_run(job)
+            except Exception as error:  # the lease lapses, the job is reclaimed: another try follows
+                _log.exception("session could not be held", extra={"error": type(error).__name__})
 
-    async def _run(self, job: AttachJob, epoch: int) -> None:
-        """Run the session to its end; a fault of ours re-queues it, a few times."""
+    async def _acquire_and_run(self, job: AttachJob) -> None:
+        try:
+            epoch = await self._acquire(job)
+        except asyncio.CancelledError:
+            await self._requeue_once(job)
+            raise
+        if epoch is None:
+            await self._done(job)
+            return
+        try:
+            settled = await self._run(job, epoch)
+        except asyncio.CancelledError:
+            await self._give_back(job, epoch)
+            raise
+        finally:
+            self._letting_go.add(job.session_id)
+        if settled:
+            await self._done(job)
+            await until_redis_answers(lambda: self._services.ownership.release(job.session_id, epoch))
+        else:
+            await self._give_back(job, epoch)
+
+    async def _acquire(self, job: AttachJob) -> int | None:
+        """Return the epoch under which the session is ours now, or None if nobody needs to attach."""
+        ownership, worker = self._services.ownership, self._services.settings.worker_id
+        try:
+            epoch = await until_redis_answers(lambda: ownership.acquire(job.session_id, worker))
+        except SidetoneError as error:  # erased or over: nothing to attach to
+            _log.info("attach job is out of date", extra={"code": error.code})
+            await self._tell_ended(job)
+            return None
+        if epoch is None:
+            _log.info("session is held by another worker")
+        return epoch
+
+    async def _run(self, job: AttachJob, epoch: int) -> bool:
+        """Run the session until it is over or somebody else's. False: a fault of ours, try it once more."""
         services = self._services
         try:
             session = await until_redis_answers(lambda: services.sessions.get(job.session_id))
@@ -117,20 +166,21 @@ class Roster:
             try:
                 await runner.run()
             finally:
+                self._letting_go.add(job.session_id)
                 self._runners.pop(job.session_id, None)
             self._breaks.pop(job.session_id, None)
+        except FencedError:
+            _log.warning("session was taken over before it began")
         except SidetoneError as error:
-            if isinstance(error, FencedError):
-                raise
             _log.error("session can not be run", extra={"code": error.code})  # expected failure
             await self._abandon(job, epoch, error.code, error.detail)
         except Exception as error:  # a fault of ours must cost neither the worker nor the call
             _log.exception("session runner broke", extra={"error": type(error).__name__})
             self._breaks[job.session_id] += 1
-            if self._breaks[job.session_id] > BREAKS_ALLOWED:
-                await self._abandon(job, epoch, "runner_broke", type(error).__name__)
-            else:
-                await self._give_back(job, epoch)
+            if self._breaks[job.session_id] <= BREAKS_ALLOWED:
+                return False
+            await self._abandon(job, epoch, "runner_broke", type(error).__name__)
+        return True
 
     async def _prepare(self, session: Session, epoch: int, job: AttachJob) -> SessionRunner:
         services = self._services
@@ -159,7 +209,7 @@ class Roster:
         traceparent = session.traceparent or job.traceparent
 
         def attached() -> None:
-            self._own(asyncio.create_task(self._job_done(job)), f"job {job.job_id}")
+            self._run_errand(self._done(job))
 
         return SessionRunner(
             services,
@@ -184,32 +234,54 @@ class Roster:
         )
         return session_update(configuration, event_id=f"cfg_{epoch}")
 
-    async def _job_done(self, job: AttachJob) -> None:
-        if job.job_id:
+    async def _done(self, job: AttachJob) -> None:
+        if job.job_id:  # a session that was taken over has none
             await until_redis_answers(lambda: self._services.attach_queue.done(job))
 
+    async def _requeue(self, job: AttachJob) -> None:
+        await until_redis_answers(lambda: self._requeue_once(job))
+
+    async def _requeue_once(self, job: AttachJob) -> None:
+        if job.job_id:
+            await self._services.attach_queue.done(job)
+        await self._services.attach_queue.enqueue(job.session_id, job.traceparent)
+
     async def _give_back(self, job: AttachJob, epoch: int) -> None:
-        """Release the lease and let any worker attach: the call goes on."""
-        services = self._services
+        """Let any worker attach: the call goes on."""
         try:
-            await services.ownership.release(job.session_id, epoch)
-            if job.job_id:
-                await services.attach_queue.done(job)
-            await services.attach_queue.enqueue(job.session_id, job.traceparent)
+            await self._services.ownership.hand_over(job.session_id, epoch)
+            await self._requeue_once(job)
         except UnavailableError:
-            # The lease lapses by itself, and the sweep queues the session.
+            # The lease has lapsed or will lapse by itself, and the sweep queues the session.
             _log.warning("session could not be handed back", extra={"code": "redis_unavailable"})
 
     async def _abandon(self, job: AttachJob, epoch: int, code: str, detail: str) -> None:
         """End a session that can't be run here or anywhere."""
-        services = self._services
+        self._breaks.pop(job.session_id, None)
         at = now_ms()
-        commits = Commits(services.ownership, job.session_id, epoch)
+        commits = Commits(self._services.ownership, job.session_id, epoch)
         entry = ErrorRecorded(source="worker", code=code, detail=detail, at_ms=at)
-        await commits.commit(
-            [
-                Record(entry=entry),
-                SetState(state=SessionState.ENDED, reason=EndReason.INTERNAL_ERROR, at_ms=at),
-            ]
-        )
-        await self._job_done(job)
+        ended = SetState(state=SessionState.ENDED, reason=EndReason.INTERNAL_ERROR, at_ms=at)
+        try:
+            await commits.commit([Record(entry=entry), ended])
+        except FencedError:
+            _log.warning("session was taken over before it could be ended")
+        else:
+            await self._tell_ended(job)
+
+    async def _tell_ended(self, job: AttachJob) -> None:
+        """Have the control plane hang up and close the books of a session that has ended.
+
+        Whoever ended it may have died before he could say so; saying it twice changes nothing.
+        """
+        services = self._services
+        try:
+            session = await until_redis_answers(lambda: services.sessions.get(job.session_id))
+        except SidetoneError as error:
+            _log.info("session is gone", extra={"code": error.code})
+            return
+        if session.state is SessionState.ENDED:
+            traceparent = session.traceparent or job.traceparent
+            await report_lifecycle(
+                services.outbox, "ended", session.session_id, session.end_reason, traceparent
+            )

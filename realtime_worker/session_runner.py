@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from realtime_worker.attachment import Attachment
 from realtime_worker.commits import Commits, until_redis_answers
-from realtime_worker.conversation.core import Conversation, Phase
+from realtime_worker.control_messages import report_lifecycle
+from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import (
     Effect,
     Finish,
@@ -28,6 +29,7 @@ from realtime_worker.conversation.effects import (
     StartDurable,
     tool_call_of,
 )
+from realtime_worker.conversation.setup import Phase
 from realtime_worker.services import Services, now_ms
 from realtime_worker.tool_tasks import ToolTasks
 from realtime_worker.turn_telemetry import TurnTelemetry
@@ -35,7 +37,7 @@ from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
-from shared.session.jobs import ControlMessage, LifecycleEvent, StartDurableTool
+from shared.session.jobs import StartDurableTool
 from shared.session.log import Attached
 from shared.session.model import Session, SessionState
 from shared.telemetry.logs import bind_session, get_logger
@@ -248,7 +250,8 @@ class SessionRunner:
                     arguments=effect.arguments,
                     traceparent=self._traceparent,
                 )
-                await self._post(message, tool_instance_id(self.session_id, effect.tool_call_id))
+                dedupe = tool_instance_id(self.session_id, effect.tool_call_id)
+                await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))
             case HangUp():
                 await self._hang_up()
             case Finish():
@@ -286,14 +289,6 @@ class SessionRunner:
         for record in records:
             if isinstance(record, SetState):
                 event = "ended" if record.state is SessionState.ENDED else "attached"
-                message = LifecycleEvent(
-                    session_id=self.session_id,
-                    event=event,
-                    reason=record.reason,
-                    traceparent=self._traceparent,
+                await report_lifecycle(
+                    self._services.outbox, event, self.session_id, record.reason, self._traceparent
                 )
-                await self._post(message, f"{self.session_id}.{event}")
-
-    async def _post(self, message: ControlMessage, dedupe: str) -> None:
-        """Leave a message for the control plane; any worker delivers it."""
-        await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))

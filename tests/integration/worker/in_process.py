@@ -31,7 +31,15 @@ WORKER = "worker-1"
 class InProcess:
     """What a worker's parts share, and how a test looks at what they did."""
 
-    def __init__(self, redis: Redis, provider: ScriptedProvider, *, worker: str = WORKER) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        provider: ScriptedProvider,
+        *,
+        worker: str = WORKER,
+        attach_queue: AttachQueue | None = None,
+        ownership: Ownership | None = None,
+    ) -> None:
         self.redis = redis
         self.provider = provider
         settings = WorkerSettings.model_validate(
@@ -52,10 +60,10 @@ class InProcess:
             provider=provider,
             catalog=load_agents(DESK),
             sessions=SessionStore(redis, retention_s=3600),
-            ownership=Ownership(redis, lease_ttl_s=settings.lease_ttl_s),
+            ownership=ownership or Ownership(redis, lease_ttl_s=settings.lease_ttl_s),
             inbox=Inbox(redis),
             outbox=Outbox(redis),
-            attach_queue=AttachQueue(redis),
+            attach_queue=attach_queue or AttachQueue(redis),
         )
         self.log = EventLog(redis)
 
