@@ -235,7 +235,10 @@ async def test_ctrl_c_in_the_terminal_that_runs_make(environment: dict[str, str]
         return "Ctrl-C stops everything" in shown.read_text()
 
     try:
-        await eventually(lambda: shown.exists() and up(), within=60, what="the stack is up")
+        try:
+            await eventually(lambda: shown.exists() and up(), within=90, what="the stack is up")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{shown.read_text()}") from None
         assert len(seen) >= 7, [command_of(pid) for pid in seen]
         began = time.monotonic()
         os.write(terminal, b"\x03")
