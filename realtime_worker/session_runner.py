@@ -1,7 +1,8 @@
 """The shell around one conversation: its socket, its inbox, its tools, its records.
 
-Three tasks work for a session. The connection task reads provider events into the conversation core;
-the inbox task reads commands into it; the effects task carries out what the core wants, records first.
+Four tasks work for a session. The connection task reads provider events into the conversation core;
+the inbox task reads commands into it; the effects task carries out what the core wants, records first;
+another sends what waits for no record.
 Nothing else touches the core, and nothing slow happens in the connection task's read loop.
 """
 
@@ -78,6 +79,8 @@ class SessionRunner:
         self._socket: ProviderSocket | None = None
         self._pending: deque[Effect] = deque()
         self._effects_wake = asyncio.Event()
+        self._unrecorded_sends: deque[Send] = deque()
+        self._unrecorded_wake = asyncio.Event()
         self._inbox_wake = asyncio.Event()
         self._inbox_wake.set()
         self._timer: asyncio.TimerHandle | None = None
@@ -103,6 +106,7 @@ class SessionRunner:
                     workers = [
                         tasks.create_task(self._connection(), name=f"connection {self.session_id}"),
                         tasks.create_task(self._inbox(), name=f"inbox {self.session_id}"),
+                        tasks.create_task(self._unrecorded(), name=f"sends {self.session_id}"),
                     ]
                     tasks.create_task(self._effects(workers), name=f"effects {self.session_id}")
             except* FencedError:
@@ -122,10 +126,13 @@ class SessionRunner:
 
     def _apply(self, effects: Iterable[Effect]) -> None:
         """Queue what the core wants, and set the clock for its next deadline."""
-        before = len(self._pending)
-        self._pending.extend(effects)
-        if len(self._pending) != before:
-            self._effects_wake.set()
+        for effect in effects:
+            if isinstance(effect, Send) and not effect.after_commit:
+                self._unrecorded_sends.append(effect)
+                self._unrecorded_wake.set()
+            else:
+                self._pending.append(effect)
+                self._effects_wake.set()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -213,21 +220,28 @@ class SessionRunner:
 
     # --- out of the core ---------------------------------------------------------------------------
 
+    async def _unrecorded(self) -> None:
+        """Send what waits for no record, also while Redis is away and a commit waits for it."""
+        while True:
+            await self._unrecorded_wake.wait()
+            self._unrecorded_wake.clear()
+            while self._unrecorded_sends:
+                await self._send(self._unrecorded_sends.popleft())
+
     async def _effects(self, workers: Iterable[asyncio.Task[None]]) -> None:
-        """Carry out effects in their order: all records of a drain first, in one write, then the rest."""
+        """Carry out effects in their order: all records of a drain first, in one write, then the rest.
+
+        A drain without records is committed too: that is how an owner learns, before it acts, that the
+        session is somebody else's.
+        """
         while not self._finished.is_set():
             await self._effects_wake.wait()
             self._effects_wake.clear()
             drained = list(self._pending)
             self._pending.clear()
-            for effect in drained:
-                if isinstance(effect, Send) and not effect.after_commit:
-                    await self._send(effect)
             records = [e for e in drained if isinstance(e, RecordEffect)]
-            known: frozenset[str] = frozenset()
-            if records:
-                known = await self._commits.commit(records)
-                await self._announce(records)
+            known = await self._commits.commit(records)
+            await self._announce(records)
             for effect in drained:
                 if isinstance(effect, OutwardEffect) and tool_call_of(effect) not in known:
                     await self._carry_out(effect)
@@ -236,10 +250,8 @@ class SessionRunner:
 
     async def _carry_out(self, effect: OutwardEffect) -> None:
         match effect:
-            case Send(after_commit=True):
-                await self._send(effect)
             case Send():
-                pass  # went out before the commit
+                await self._send(effect)
             case RunInline():
                 self._tools.start(effect, self._tool_finished)
             case StartDurable():
