@@ -21,6 +21,7 @@ ABANDONED_JOB_MS = 15_000
 SWEEP_BATCH = 100
 SWEEP_EVERY_S = 1.0
 REPORT_EVERY_S = 2.0
+RENEW_AGAIN_S = 0.2
 # After a fault that nobody foresaw; long enough not to spin, short enough for leases to survive it.
 BROKEN_PAUSE_S = 0.5
 
@@ -56,8 +57,10 @@ async def claim_forever(services: Services, roster: Roster) -> None:
 async def renew_forever(services: Services, roster: Roster) -> None:
     """Keep the leases of what we hold, in one command; let go of what is no longer ours."""
     settings = services.settings
+    pause = settings.lease_renew_s
     while True:
-        await asyncio.sleep(settings.lease_renew_s)
+        await asyncio.sleep(pause)
+        pause = settings.lease_renew_s
         held = roster.held
         if not held:
             continue
@@ -65,6 +68,8 @@ async def renew_forever(services: Services, roster: Roster) -> None:
             lost = await services.ownership.renew(settings.worker_id, held)
         except UnavailableError as error:
             _log.warning("leases not renewed", extra={"code": error.code, "sessions": len(held)})
+            # Waiting for the failure has taken its time already; a whole pause more, and they lapse.
+            pause = min(RENEW_AGAIN_S, pause)
             continue
         for session_id in lost:
             _log.warning("lease lost", extra={"lost_session": session_id})
