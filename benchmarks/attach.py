@@ -20,9 +20,9 @@ from shared.session.log import Archived, Attached, LogEntry, StateChanged
 from shared.session.model import SessionState, Transport
 from shared.store.keys import SessionKeys
 
-TITLE = "POST /api/v1/sessions/{id}/call until the sideband is ready and the log says so"
+TITLE = "POST /api/v1/sessions/{id}/call"
 
-_BARE = "bare client: connect, session.update, session.updated"
+_BARE = "bare client that connects and configures"
 _HEALTH = "health request to the same host"
 _WITHIN_MS = 30_000
 _WARM_UP = 3
@@ -61,14 +61,14 @@ async def measure(directory: Path, *, quick: bool) -> Report:
         name="attach",
         title=TITLE,
         rows=(
-            row("call reported until the sideband is ready", "ms", active, against=_BARE),
-            row("call reported until the API answers", "ms", answered, against=_HEALTH),
+            row("POST …/call until the sideband is ready", "ms", active, against=_BARE),
+            row("POST …/call until it answers", "ms", answered, against=_HEALTH),
             row("the worker's own figure (Attached.took_ms)", "ms", confirmed),
             row(_BARE, "ms", bare),
             row(_HEALTH, "ms", healths),
         ),
         notes=(
-            "Ready means that the log holds the session as active. Attached.took_ms counts from the open "
+            "The bare client connects, sends session.update and reads session.updated. Ready means that the log holds the session as active. Attached.took_ms counts from the open "
             "socket to the confirmed configuration.",
         ),
     )

@@ -34,7 +34,7 @@ async def measure(directory: Path, *, quick: bool) -> Report:
         name="memory",
         title=TITLE,
         rows=(
-            row("an idle session more, in the worker", "KiB", map(_each, workers), against=_BARE),
+            row("worker, an idle session more", "KiB", map(_each, workers), against=_BARE),
             row(_BARE, "KiB", map(_each, clients)),
             row(_WORKER_EMPTY, "MiB", (sizes[0] / 1024 for sizes in workers), against=_CLIENT_EMPTY),
             row(f"worker with {_FEW} sessions", "MiB", (sizes[1] / 1024 for sizes in workers)),

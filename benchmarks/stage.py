@@ -70,6 +70,10 @@ class Stage:
         await self.redis.aclose()
         await self._processes.stop()
 
+    @property
+    def redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self._redis_port}/0"
+
     async def start_realtime(self) -> None:
         """Start the realtime emulator without speech or media."""
         port = free_port()
@@ -166,7 +170,7 @@ class Stage:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         return kept | {
             "PYTHONUNBUFFERED": "1",
-            "REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
+            "REDIS_URL": self.redis_url,
             "PROVIDER": "azure_openai",
             "AZURE_OPENAI_ENDPOINT": self.provider_url,
             "AZURE_OPENAI_API_KEY": self.api_key,

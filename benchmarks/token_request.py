@@ -16,11 +16,11 @@ from shared.session.model import Transport
 
 TITLE = "POST /api/v1/token"
 
-_TOKEN = "token request"
+_TOKEN = "POST /api/v1/token"
 _HEALTH = "health request to the same host"
 _ENGINE = "starting an orchestration at the host"
 _SECRET = "client secret from the realtime emulator"
-_FLOOR = "these three together"
+_FLOOR = "host, engine and realtime service alone, added up"
 _WARM_UP = 5
 
 
@@ -64,7 +64,7 @@ async def measure(directory: Path, *, quick: bool) -> Report:
             row(_ENGINE, "ms", engines),
             row(_SECRET, "ms", secrets),
             row(_FLOOR, "ms", floor),
-            row("ours: the token request without them", "ms", ours),
+            row("ours: the request without these three", "ms", ours),
             row("the first token request of a fresh host", "ms", [first]),
         ),
         notes=(

@@ -16,7 +16,7 @@ from shared.store.keys import SessionKeys
 
 TITLE = "a tool call, from the service's event to our output on its wire"
 
-_BARE = "bare client, answers in the same step"
+_BARE = "bare client that answers in the same step"
 _COMMANDS = "two Redis commands, one after the other"
 _ORCHESTRATION = "the orchestration alone, started at its host"
 # The model never calls a tool this soon after it spoke; what the last one left to record is done by then.
@@ -53,8 +53,8 @@ async def measure(directory: Path, *, quick: bool) -> Report:
         name="tools",
         title=TITLE,
         rows=(
-            row("inline tool", "ms", inline, against=_BARE),
-            row("durable tool", "ms", durable, against=_ORCHESTRATION),
+            row("inline tool, event in to output out", "ms", inline, against=_BARE),
+            row("durable tool, event in to output out", "ms", durable, against=_ORCHESTRATION),
             row(_BARE, "ms", bare),
             row(_COMMANDS, "ms", commands),
             row(_ORCHESTRATION, "ms", alone),
