@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class PageServer:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, port: int, api: str, function_key: str) -> AsyncIterator[PageServer]:
+    async def serving(cls, port: int, api: str, function_key: str) -> AsyncGenerator[PageServer, None]:
         """Serve the page on `port` of this machine until the block ends."""
         server = cls(f"http://127.0.0.1:{port}", api, function_key)
         app = web.Application()

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,14 +67,14 @@ class Scene:
     directory: Path
 
     @asynccontextmanager
-    async def page(self, url: str = "") -> AsyncIterator[Page]:
+    async def page(self, url: str = "") -> AsyncGenerator[Page, None]:
         """Open the page in a new tab, for a block whose failure is `explained`."""
         page = await self.browser.open(url or self.server.page)
         async with self.explained(page):
             yield page
 
     @asynccontextmanager
-    async def explained(self, page: Page) -> AsyncIterator[None]:
+    async def explained(self, page: Page) -> AsyncGenerator[None, None]:
         """Let a failure in the block tell what browser and stack know about it."""
         try:
             yield
@@ -300,7 +300,7 @@ def decoded(webm: bytes) -> bytes:
     """Return a browser's recording as PCM16 mono."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=HEARD_RATE)
     pcm16 = bytearray()
-    with av.open(io.BytesIO(webm)) as container:
+    with av.open(io.BytesIO(webm), "r") as container:
         for frame in container.decode(audio=0):
             for part in resampler.resample(frame):
                 pcm16 += part.to_ndarray().astype(np.int16).tobytes()

@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ class Chromium:
 
     @classmethod
     @asynccontextmanager
-    async def launched(cls, directory: Path, *, microphone: Path | None = None) -> AsyncIterator[Chromium]:
+    async def launched(
+        cls, directory: Path, *, microphone: Path | None = None
+    ) -> AsyncGenerator[Chromium, None]:
         """Start a browser with its profile and log below `directory`; end it with the block."""
         assert EXECUTABLE is not None, WHY_NOT
         profile, log = directory / "chromium", directory / "chromium.log"
@@ -156,7 +158,7 @@ class Chromium:
         return "\n".join([f"--- chromium ({self._log})", *told[-20:]])
 
     @asynccontextmanager
-    async def _connected(self, profile: Path) -> AsyncIterator[None]:
+    async def _connected(self, profile: Path) -> AsyncGenerator[None, None]:
         address = await self._debugger(profile / "DevToolsActivePort")
         async with (
             aiohttp.ClientSession() as http,
