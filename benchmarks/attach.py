@@ -68,8 +68,9 @@ async def measure(directory: Path, *, quick: bool) -> Report:
             row(_HEALTH, "ms", healths),
         ),
         notes=(
-            "The bare client connects, sends session.update and reads session.updated. Ready means that the log holds the session as active. Attached.took_ms counts from the open "
-            "socket to the confirmed configuration.",
+            "Ready: the log holds the session as active. The bare client connects to a call, sends "
+            "session.update and reads session.updated.",
+            "Attached.took_ms counts from the open socket to the confirmed configuration.",
         ),
     )
 
