@@ -79,7 +79,13 @@ async def _run(names: list[str], *, quick: bool, markdown: bool) -> None:
     reports: list[Report] = []
     for name, benchmark in chosen.items():
         began = time.monotonic()
-        report = await benchmark.measure(home / "work" / name, quick=quick)
+        directory = home / "work" / name
+        try:
+            report = await benchmark.measure(directory, quick=quick)
+        except TimeoutError as error:
+            raise LocalStackError(
+                f"{name}: an answer did not come in time; the processes' logs lie in {directory / 'logs'}."
+            ) from error
         reports.append(report)
         _keep(home / f"{name}.json", report, machine, command=command, quick=quick)
         took = f"({time.monotonic() - began:.0f} s)"
