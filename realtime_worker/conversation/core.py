@@ -5,34 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-import msgspec
-
 from realtime_worker.conversation.effects import (
     ConsumeInbox,
     Effect,
     Finish,
     HangUp,
     Record,
-    RunInline,
     Send,
     SetState,
-    StartDurable,
 )
+from realtime_worker.conversation.limits import LimitWatch
 from realtime_worker.conversation.recent import RecentIds
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
 from realtime_worker.conversation.setup import ConversationSetup, Phase
 from realtime_worker.conversation.tail_probe import RETRIEVAL, TailProbe
-from realtime_worker.conversation.tool_calls import ToolBook
+from realtime_worker.conversation.tool_flow import ToolFlow
 from realtime_worker.conversation.turns import TurnTracker
 from realtime_worker.conversation.usage_meter import UsageMeter
 from realtime_worker.conversation.wire import (
     Event,
-    function_call_output,
     part,
     parts,
     request_of,
     spoken_text,
     text,
+    whole,
 )
 from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
 from shared.session.log import (
@@ -40,9 +37,6 @@ from shared.session.log import (
     CommandReceived,
     ErrorRecorded,
     Interrupted,
-    ToolCalled,
-    ToolExecution,
-    ToolFinished,
     ToolStatus,
     TurnStatus,
 )
@@ -53,10 +47,24 @@ GOODBYE_MS = 15_000
 # A provider's error text is kept for diagnosis, not as an archive.
 MAX_DETAIL = 500
 
-# What the service says to an item whose id it has already.
-DUPLICATE_ITEM = "item_create_duplicate_item_id"
+# How often the agent's configuration is put back before the call ends for it.
+OVERRIDES_ALLOWED = 3
 
+# What a client must not change behind the agent's back.
+_GUARDED = ("instructions", "tools")
 _GOODBYE = "goodbye"
+_SIGNS_OF_LIFE = frozenset(
+    {
+        "session.updated",
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.dtmf_event_received",
+        "conversation.item.done",
+        "response.done",
+        "output_audio_buffer.stopped",
+        "output_audio_buffer.cleared",
+    }
+)
 
 
 class Conversation:
@@ -68,13 +76,14 @@ class Conversation:
         self._connected = setup.resumed
         self._greeted = setup.resumed
         self._opened_at_ms = 0
-        self._reconciled = False
+        self._overridden = 0
+        self._confirmed: dict[str, object] = {}
         self._responses = ResponseSequencer(f"rsp_{setup.epoch}_")
         self._probe = TailProbe(f"probe_{setup.epoch}_")
-        self._tools = ToolBook(setup.executions)
-        self._tools.restore(setup.unanswered, setup.answered)
+        self._tools = ToolFlow(setup, self._responses)
         self._turns = TurnTracker()
         self._usage = UsageMeter(setup.usage)
+        self._watch = LimitWatch(setup.limits)
         self._recent = RecentIds()
         self._end_reason = ""
         self._leave_by_ms: int | None = None
@@ -86,13 +95,19 @@ class Conversation:
 
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` wants to be called next, or None."""
+        if self._phase is Phase.OVER:
+            return None
         deadlines = [self._leave_by_ms, self._responses.next_deadline_ms()]
+        if self._phase is Phase.TALKING:
+            deadlines.append(self._watch.next_deadline_ms())
         return min((d for d in deadlines if d is not None), default=None)
 
     # --- the connection ---------------------------------------------------------------------
 
     def opened(self, now_ms: int) -> list[Effect]:
         """The sideband is open, for the first time or again."""
+        if self._phase is Phase.OVER:
+            return []
         self._opened_at_ms = now_ms
         return [Send(event=self._setup.configuration)]
 
@@ -122,12 +137,19 @@ class Conversation:
             return []
         if not self._recent.first_time(text(event, "event_id")):
             return []
+        if kind in _SIGNS_OF_LIFE:
+            self._watch.activity(now_ms)
         return [*self._react(kind, event, now_ms), *self._responses.pump(now_ms)]
 
     def _react(self, kind: str, event: Event, now_ms: int) -> list[Effect]:
         match kind:
             case "session.updated":
-                return self._configured(now_ms)
+                self._watch.provider_ends_at(whole(part(event, "session"), "expires_at") * 1000)
+                if self._phase is Phase.CONFIGURING:
+                    # The echo of our own update, in the service's own writing: what others are held to.
+                    self._confirmed = {name: part(event, "session").get(name) for name in _GUARDED}
+                    return self._configured(now_ms)
+                return self._reconfigured(part(event, "session"), now_ms)
             case "input_audio_buffer.speech_started":
                 self._turns.caller_started(text(event, "item_id"), now_ms)
                 self._responses.caller_started()
@@ -139,21 +161,24 @@ class Conversation:
                 probing = self._probe.added(item, text(event, "previous_item_id"))
                 return [*probing, *self._item(item, now_ms)]
             case "conversation.item.retrieved":
-                return self._last_said(part(event, "item"), now_ms)
+                item = part(event, "item")
+                return self._tools.found_last(item, now_ms) if self._probe.found(item) else []
             case "conversation.item.input_audio_transcription.completed":
                 return self._heard(event, text(event, "transcript").strip(), TurnStatus.COMPLETED, now_ms)
             case "conversation.item.input_audio_transcription.failed":
                 return self._heard(event, "", TurnStatus.FAILED, now_ms)
             case "response.created":
                 self._response_created(part(event, "response"), now_ms)
-            case "output_audio_buffer.started" | "response.output_audio.delta":
+            case "output_audio_buffer.started":
+                self._turns.audio_started(text(event, "response_id"), now_ms, until_told=True)
+            case "response.output_audio.delta":
                 self._turns.audio_started(text(event, "response_id"), now_ms)
             case "output_audio_buffer.stopped":
                 return self._audio_over(text(event, "response_id"), now_ms)
             case "output_audio_buffer.cleared":
                 return self._audio_cleared(text(event, "response_id"), now_ms)
             case "response.output_item.done":
-                return self._calls(part(event, "item"), text(event, "response_id"), now_ms)
+                return self._tools.called(part(event, "item"), text(event, "response_id"), now_ms)
             case "response.done":
                 return self._response_done(part(event, "response"), now_ms)
             case "error":
@@ -163,8 +188,6 @@ class Conversation:
         return []
 
     def _configured(self, now_ms: int) -> list[Effect]:
-        if self._phase is not Phase.CONFIGURING:
-            return []
         self._phase = Phase.TALKING if not self._end_reason else Phase.LEAVING
         setup = self._setup
         attached = Attached(
@@ -183,45 +206,37 @@ class Conversation:
         if not self._greeted and setup.greeting:
             self._responses.want_utterance(Utterance(key="greeting", text=setup.greeting))
         self._greeted = True
-        for tool_call_id in sorted(self._responses.unconfirmed_outputs()):
-            output = self._tools.output_of(tool_call_id)
-            if output is not None:  # it may have been lost with the connection; a second copy is refused
-                effects.append(Send(event=function_call_output(tool_call_id, output), after_commit=True))
+        effects.extend(self._tools.resend())
         if again:
             effects.extend(replace(send, after_commit=True) for send in self._probe.start())
-        if not self._reconciled:
-            self._reconciled = True
-            for called in setup.unanswered:
-                effects.extend(self._take_up(called, now_ms))
+        effects.extend(self._tools.take_up(now_ms))
         return effects
+
+    def _reconfigured(self, session: Event, now_ms: int) -> list[Effect]:
+        """The session changed and not by us. The caller's client can do that: it is put back, then ended."""
+        if all(session.get(name, ours) == ours for name, ours in self._confirmed.items()):
+            return []
+        self._overridden += 1
+        entry = ErrorRecorded(
+            source="provider",
+            code="session_overridden",
+            detail="Somebody else on the call replaced the agent's instructions or tools.",
+            at_ms=now_ms,
+        )
+        effects: list[Effect] = [Record(entry=entry)]
+        if self._overridden > OVERRIDES_ALLOWED:
+            return [*effects, *self._finish(EndReason.CLIENT_INTERFERED, now_ms)]
+        return [*effects, Send(event=self._setup.configuration)]
 
     def _item(self, item: Event, now_ms: int) -> list[Effect]:
         match text(item, "type"), text(item, "role"):
             case "function_call_output", _:
-                self._responses.output_confirmed(text(item, "call_id"))
+                self._tools.confirmed(item)
             case "message", "user" if any(text(c, "type") == "input_text" for c in parts(item, "content")):
                 turn = self._turns.user_turn(
                     text(item, "id"), spoken_text(item), TurnStatus.COMPLETED, now_ms
                 )
                 return [Record(entry=turn)] if turn else []
-            case _:
-                pass
-        return []
-
-    def _last_said(self, item: Event, now_ms: int) -> list[Effect]:
-        """Take up what was left open while nobody listened."""
-        if not self._probe.found(item):
-            return []
-        match text(item, "type"):
-            case "function_call":
-                output = self._tools.output_of(text(item, "call_id"))
-                return (
-                    self._answer(text(item, "call_id"), output) if output else self._calls(item, "", now_ms)
-                )
-            case "function_call_output":
-                waiting = self._tools.siblings_running(text(item, "call_id"))
-                if not waiting and not self._responses.active_response:
-                    self._responses.owe_reply(now_ms)
             case _:
                 pass
         return []
@@ -244,11 +259,13 @@ class Conversation:
             self._goodbye_response = text(response, "id")
 
     def _audio_over(self, response_id: str, now_ms: int) -> list[Effect]:
+        self._turns.audio_ended(response_id)
         if response_id and response_id == self._goodbye_response:
             return self._finish(self._end_reason, now_ms)
         return []
 
     def _audio_cleared(self, response_id: str, now_ms: int) -> list[Effect]:
+        self._turns.audio_ended(response_id)
         if response_id and response_id == self._goodbye_response:
             return self._finish(self._end_reason, now_ms)
         if self._turns.cut_short(response_id):
@@ -262,7 +279,8 @@ class Conversation:
         effects: list[Effect] = [Record(entry=turn) for turn in turns]
         took_ms = self._turns.response_took(response_id, now_ms)
         effects.extend(self._usage.count(response, took_ms, now_ms))
-        effects.extend(self._calls(response, response_id, now_ms))
+        self._watch.spent(self._usage.tokens)
+        effects.extend(self._tools.called(response, response_id, now_ms))
         utterance = self._responses.done(response_id, failed=failed, now_ms=now_ms)
         if failed:
             error = part(part(response, "status_details"), "error")
@@ -276,7 +294,7 @@ class Conversation:
         elif utterance is not None and utterance.key == _GOODBYE and not turns:
             # Nothing was said, so no audio will end: do not wait for it.
             effects.extend(self._finish(self._end_reason, now_ms))
-        return effects
+        return [*effects, *self._within_limits(now_ms)]
 
     def _error(self, error: Event, now_ms: int) -> list[Effect]:
         code = text(error, "code")
@@ -284,12 +302,7 @@ class Conversation:
         about = text(error, "event_id")
         if self._responses.refused(about, busy=busy) and busy:
             return []
-        answered = self._tools.call_of_item(about)
-        if answered:
-            self._responses.output_confirmed(answered)
-            if code == DUPLICATE_ITEM:
-                return []  # sent again after a lost connection, and it had arrived
-        if about == RETRIEVAL:
+        if self._tools.refused(about, code) or about == RETRIEVAL:
             return []
         if about and about == text(self._setup.configuration, "event_id"):
             return self.failed("configuration_refused", f"{code}: {text(error, 'message')}", now_ms)
@@ -308,73 +321,14 @@ class Conversation:
 
     # --- tools --------------------------------------------------------------------------------
 
-    def _calls(self, event: Event, response_id: str, now_ms: int) -> list[Effect]:
-        effects: list[Effect] = []
-        for called in self._tools.open_calls(event, response_id, now_ms):
-            effects.append(Record(entry=called))
-            effects.extend(self._start(called, now_ms))
-        return effects
-
-    def _start(self, called: ToolCalled, now_ms: int) -> list[Effect]:
-        if not self._tools.knows(called.name):
-            known = ", ".join(self._tools.names) or "none"
-            output = _error_output("unknown_tool", f"There is no tool {called.name!r}. Known tools: {known}.")
-            return self.tool_finished(called.tool_call_id, ToolStatus.INVALID, output, 0.0, now_ms)
-        match called.execution:
-            case ToolExecution.INLINE:
-                return [
-                    RunInline(tool_call_id=called.tool_call_id, name=called.name, arguments=called.arguments)
-                ]
-            case ToolExecution.DURABLE:
-                return [
-                    StartDurable(
-                        tool_call_id=called.tool_call_id, name=called.name, arguments=called.arguments
-                    )
-                ]
-            case _:
-                assert_never(called.execution)
-
-    def _answer(self, tool_call_id: str, output: str) -> list[Effect]:
-        """Send a recorded output that the service does not have."""
-        self._responses.output_sent(tool_call_id)
-        self._responses.want_reply()
-        return [Send(event=function_call_output(tool_call_id, output), after_commit=True)]
-
-    def _take_up(self, called: ToolCalled, now_ms: int) -> list[Effect]:
-        """Continue a call that an earlier owner began."""
-        cut_off = called.execution is ToolExecution.INLINE and called.name not in self._setup.repeatable
-        if cut_off and self._tools.knows(called.name):
-            output = _error_output(
-                "outcome_unknown",
-                "The tool was cut off while it ran. Whether it took effect is not known: say so, and check "
-                "before you try again.",
-            )
-            return self.tool_finished(called.tool_call_id, ToolStatus.UNKNOWN, output, 0.0, now_ms)
-        return self._start(called, now_ms)
-
     def tool_finished(
         self, tool_call_id: str, status: ToolStatus, output: str, duration_ms: float, now_ms: int
     ) -> list[Effect]:
         """A tool call has its outcome; a second one for the same call has no effect."""
         if self._phase is Phase.OVER:
             return []
-        name = self._tools.settle(tool_call_id, output)
-        if name is None:
-            return []
-        entry = ToolFinished(
-            tool_call_id=tool_call_id,
-            name=name,
-            status=status,
-            output=output,
-            duration_ms=round(duration_ms, 3),
-            at_ms=now_ms,
-        )
-        effects: list[Effect] = [Record(entry=entry)]
-        self._responses.output_sent(tool_call_id)
-        if self._phase is not Phase.CONFIGURING:
-            effects.append(Send(event=function_call_output(tool_call_id, output), after_commit=True))
-        if not self._tools.siblings_running(tool_call_id):
-            self._responses.want_reply()
+        connected = self._phase is not Phase.CONFIGURING
+        effects = self._tools.finished(tool_call_id, status, output, duration_ms, now_ms, connected=connected)
         return [*effects, *self._responses.pump(now_ms)]
 
     # --- commands and time ----------------------------------------------------------------------
@@ -419,7 +373,15 @@ class Conversation:
             return []
         if self._leave_by_ms is not None and now_ms >= self._leave_by_ms:
             return self._finish(self._end_reason, now_ms)
-        return [*self._responses.pump(now_ms)]
+        return [*self._within_limits(now_ms), *self._responses.pump(now_ms)]
+
+    def _within_limits(self, now_ms: int) -> list[Effect]:
+        """End the call, with a farewell, when a limit is reached."""
+        if self._phase is not Phase.TALKING:
+            return []
+        busy = self._responses.busy or self._turns.playing or self._tools.waiting
+        reason = self._watch.exceeded(now_ms, busy=busy)
+        return self._leave(reason, self._setup.farewell, now_ms) if reason else []
 
     def _finish(self, reason: str, now_ms: int, *, hang_up: bool = True) -> list[Effect]:
         if self._phase is Phase.OVER:
@@ -430,7 +392,3 @@ class Conversation:
         if hang_up:
             ended.append(HangUp())
         return [*ended, Finish(reason=reason)]
-
-
-def _error_output(code: str, message: str) -> str:
-    return msgspec.json.encode({"error": {"code": code, "message": message}}).decode()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from realtime_worker.conversation.limits import Limits
 from shared.session.log import ToolCalled, ToolExecution
 from shared.session.model import Usage
 
@@ -29,6 +30,8 @@ class ConversationSetup:
     unanswered: calls that an earlier owner recorded without a result.
     answered: calls that have their result, with the outputs of the latest ("" for older ones): the
         provider may show them once more, or may never have got the last output.
+    farewell: said before the server ends the call by itself.
+    limits: what makes the server do that.
     resumed: another owner has talked here before: no greeting, no history replay.
     """
 
@@ -39,7 +42,9 @@ class ConversationSetup:
     call_id: str
     configuration: Mapping[str, object]
     greeting: str
-    executions: Mapping[str, ToolExecution]
+    farewell: str = ""
+    executions: Mapping[str, ToolExecution] = field(default_factory=dict[str, ToolExecution])
+    limits: Limits = field(default_factory=Limits)
     repeatable: frozenset[str] = frozenset()
     unanswered: tuple[ToolCalled, ...] = ()
     answered: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -40,6 +40,11 @@ class ToolBook:
         return name in self._executions
 
     @property
+    def waiting(self) -> bool:
+        """Whether a call has no output yet."""
+        return any(call.output is None for call in self._calls.values())
+
+    @property
     def names(self) -> list[str]:
         return sorted(self._executions)
 

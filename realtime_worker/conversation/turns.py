@@ -26,6 +26,7 @@ class TurnTracker:
         self._response_at: OrderedDict[str, int] = OrderedDict()  # response id -> when it was created
         self._recorded: OrderedDict[str, None] = OrderedDict()  # items and responses already in the log
         self._silent_since_ms: int | None = None
+        self._playing = ""
 
     def caller_started(self, item_id: str, now_ms: int) -> None:
         """The caller began to speak."""
@@ -44,8 +45,23 @@ class TurnTracker:
         """Return the milliseconds since the response began, 0 where that was not seen."""
         return float(now_ms - self._response_at.pop(response_id, now_ms))
 
-    def audio_started(self, response_id: str, now_ms: int) -> None:
-        """The first audio of a response went out. Later calls for the same response change nothing."""
+    @property
+    def playing(self) -> bool:
+        """Whether the caller hears the agent."""
+        return bool(self._playing)
+
+    def audio_ended(self, response_id: str) -> None:
+        """The audio of a response was heard out or cut off."""
+        if self._playing == response_id:
+            self._playing = ""
+
+    def audio_started(self, response_id: str, now_ms: int, *, until_told: bool = False) -> None:
+        """The first audio of a response went out. Later calls for the same response change nothing.
+
+        until_told: `audio_ended` will say when it is over.
+        """
+        if until_told:
+            self._playing = response_id
         if response_id in self._audio_at:
             return
         silent_since, self._silent_since_ms = self._silent_since_ms, None

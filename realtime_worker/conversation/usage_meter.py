@@ -16,6 +16,11 @@ class UsageMeter:
     def __init__(self, so_far: Usage) -> None:
         self._usage = so_far
 
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens so far, as billed."""
+        return self._usage.input_tokens + self._usage.output_tokens
+
     def count(self, response: Event, duration_ms: float, now_ms: int) -> list[Effect]:
         """Take a finished response; one without usage (it never ran) counts for nothing."""
         usage = part(response, "usage")

@@ -36,9 +36,12 @@ class EndReason(StrEnum):
     AGENT_ENDED = "agent_ended"
     OPERATOR_ENDED = "operator_ended"  # the API's end
     CLIENT_ENDED = "client_ended"  # the caller's own client asked
+    CLIENT_INTERFERED = "client_interfered"  # it kept replacing the agent's configuration
     NEVER_CONNECTED = "never_connected"
     MAX_DURATION = "max_duration"
     IDLE = "idle"
+    BUDGET = "budget"
+    PROVIDER_LIMIT = "provider_limit"  # the provider's session reached its longest time
     PROVIDER_FAILED = "provider_failed"
     INTERNAL_ERROR = "internal_error"
 

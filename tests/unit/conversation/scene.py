@@ -7,18 +7,26 @@ from typing import TypeVar
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect, Record, Send
+from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.setup import ConversationSetup
 from shared.session.log import LogEntry, ToolCalled, ToolExecution
 
 EffectT = TypeVar("EffectT")
 EntryT = TypeVar("EntryT")
 
-CONFIGURATION = {"type": "session.update", "event_id": "cfg_1", "session": {"type": "realtime"}}
+NO_LIMITS = Limits()
+CONFIGURATION = {
+    "type": "session.update",
+    "event_id": "cfg_1",
+    "session": {"type": "realtime", "instructions": "Be kind.", "tools": []},
+}
 
 
 def conversation(
     *,
     greeting: str = "",
+    farewell: str = "",
+    limits: Limits = NO_LIMITS,
     unanswered: Iterable[ToolCalled] = (),
     answered: Mapping[str, str] = {},
     resumed: bool = False,
@@ -32,6 +40,8 @@ def conversation(
             call_id="rtc_1",
             configuration=CONFIGURATION,
             greeting=greeting,
+            farewell=farewell,
+            limits=limits,
             executions={
                 "look_up": ToolExecution.INLINE,
                 "pay": ToolExecution.INLINE,

@@ -1,0 +1,68 @@
+"""When the server ends a call by itself: silence, time, cost, and the provider's own session limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.session.model import EndReason
+
+# A goodbye needs time before the provider cuts the call by itself.
+PROVIDER_MARGIN_MS = 30_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """0 means no limit.
+
+    idle_ms: how long neither side says or does anything.
+    ends_at_ms: when the call is over at the latest, Unix milliseconds.
+    max_tokens: input and output tokens of all responses together, as billed.
+    """
+
+    idle_ms: int = 0
+    ends_at_ms: int = 0
+    max_tokens: int = 0
+
+
+class LimitWatch:
+    """Watches one conversation. Whoever owns it tells it what happens and asks at its deadline."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._active_at_ms = 0
+        self._provider_ends_at_ms = 0
+        self._tokens = 0
+
+    def activity(self, now_ms: int) -> None:
+        """Somebody said or did something."""
+        self._active_at_ms = now_ms
+
+    def provider_ends_at(self, at_ms: int) -> None:
+        """The provider has told when its session ends; 0 if it has not."""
+        self._provider_ends_at_ms = at_ms
+
+    def spent(self, tokens: int) -> None:
+        """The sum of billed tokens so far."""
+        self._tokens = tokens
+
+    def next_deadline_ms(self) -> int | None:
+        """Return when a limit can be reached by time alone, or None."""
+        return min((at for at, _ in self._times()), default=None)
+
+    def exceeded(self, now_ms: int, *, busy: bool) -> EndReason | None:
+        """Return why the call must end now, or None. While somebody is `busy`, there is no idleness."""
+        if busy:
+            self._active_at_ms = now_ms
+        if self._limits.max_tokens and self._tokens >= self._limits.max_tokens:
+            return EndReason.BUDGET
+        return next((reason for at, reason in self._times() if now_ms >= at), None)
+
+    def _times(self) -> list[tuple[int, EndReason]]:
+        times: list[tuple[int, EndReason]] = []
+        if self._limits.ends_at_ms:
+            times.append((self._limits.ends_at_ms, EndReason.MAX_DURATION))
+        if self._provider_ends_at_ms:
+            times.append((self._provider_ends_at_ms - PROVIDER_MARGIN_MS, EndReason.PROVIDER_LIMIT))
+        if self._limits.idle_ms and self._active_at_ms:
+            times.append((self._active_at_ms + self._limits.idle_ms, EndReason.IDLE))
+        return times

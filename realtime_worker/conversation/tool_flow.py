@@ -1,0 +1,145 @@
+"""From a function call of the model to its one output: recorded, run, recorded, sent."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from realtime_worker.conversation.effects import Effect, Record, RunInline, Send, StartDurable
+from realtime_worker.conversation.responses import ResponseSequencer
+from realtime_worker.conversation.setup import ConversationSetup
+from realtime_worker.conversation.tool_calls import ToolBook
+from realtime_worker.conversation.wire import Event, function_call_output, text
+from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolStatus
+
+# What the service says to an item whose id it has already.
+DUPLICATE_ITEM = "item_create_duplicate_item_id"
+
+
+class ToolFlow:
+    """The function calls of one conversation, as effects."""
+
+    def __init__(self, setup: ConversationSetup, responses: ResponseSequencer) -> None:
+        self._repeatable = setup.repeatable
+        self._unanswered = setup.unanswered
+        self._responses = responses
+        self._book = ToolBook(setup.executions)
+        self._book.restore(setup.unanswered, setup.answered)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a call has no output yet."""
+        return self._book.waiting
+
+    def called(self, event: Event, response_id: str, now_ms: int) -> list[Effect]:
+        """Take the complete function calls of a response, or of one output item; known ones do nothing."""
+        effects: list[Effect] = []
+        for call in self._book.open_calls(event, response_id, now_ms):
+            effects.append(Record(entry=call))
+            effects.extend(self._start(call, now_ms))
+        return effects
+
+    def finished(
+        self,
+        tool_call_id: str,
+        status: ToolStatus,
+        output: str,
+        duration_ms: float,
+        now_ms: int,
+        *,
+        connected: bool = True,
+    ) -> list[Effect]:
+        """Take a call's outcome; a second one has no effect. Without a connection it is sent by `resend`."""
+        name = self._book.settle(tool_call_id, output)
+        if name is None:
+            return []
+        entry = ToolFinished(
+            tool_call_id=tool_call_id,
+            name=name,
+            status=status,
+            output=output,
+            duration_ms=round(duration_ms, 3),
+            at_ms=now_ms,
+        )
+        effects: list[Effect] = [Record(entry=entry)]
+        self._responses.output_sent(tool_call_id)
+        if connected:
+            effects.append(Send(event=function_call_output(tool_call_id, output), after_commit=True))
+        if not self._book.siblings_running(tool_call_id):
+            self._responses.want_reply()
+        return effects
+
+    def confirmed(self, item: Event) -> None:
+        """The service has an output in the conversation."""
+        self._responses.output_confirmed(text(item, "call_id"))
+
+    def refused(self, event_id: str, code: str) -> bool:
+        """The service refused a client event. Returns whether it was an output that it has already."""
+        tool_call_id = self._book.call_of_item(event_id)
+        if tool_call_id:
+            self._responses.output_confirmed(tool_call_id)
+        return bool(tool_call_id) and code == DUPLICATE_ITEM
+
+    def resend(self) -> list[Effect]:
+        """Send outputs again that may have been lost with the connection; a second copy is refused."""
+        unconfirmed = ((call, self._book.output_of(call)) for call in self._responses.unconfirmed_outputs())
+        return [
+            Send(event=function_call_output(call, output), after_commit=True)
+            for call, output in sorted(unconfirmed, key=lambda pair: pair[0])
+            if output is not None
+        ]
+
+    def take_up(self, now_ms: int) -> list[Effect]:
+        """Continue the calls that an earlier owner began; only once."""
+        begun, self._unanswered = self._unanswered, ()
+        return [effect for call in begun for effect in self._continue(call, now_ms)]
+
+    def found_last(self, item: Event, now_ms: int) -> list[Effect]:
+        """Take the last item of a conversation in which nobody listened for a while."""
+        tool_call_id = text(item, "call_id")
+        match text(item, "type"):
+            case "function_call":
+                output = self._book.output_of(tool_call_id)
+                if not output:
+                    return self.called(item, "", now_ms)
+                self._responses.output_sent(tool_call_id)
+                self._responses.want_reply()
+                return [Send(event=function_call_output(tool_call_id, output), after_commit=True)]
+            case "function_call_output":
+                answered_alone = not self._book.siblings_running(tool_call_id)
+                if answered_alone and not self._responses.active_response:
+                    self._responses.owe_reply(now_ms)
+            case _:
+                pass
+        return []
+
+    def _start(self, call: ToolCalled, now_ms: int) -> list[Effect]:
+        if not self._book.knows(call.name):
+            known = ", ".join(self._book.names) or "none"
+            output = _error_output("unknown_tool", f"There is no tool {call.name!r}. Known tools: {known}.")
+            return self.finished(call.tool_call_id, ToolStatus.INVALID, output, 0.0, now_ms)
+        match call.execution:
+            case ToolExecution.INLINE:
+                return [RunInline(tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments)]
+            case ToolExecution.DURABLE:
+                return [
+                    StartDurable(tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments)
+                ]
+            case _:
+                assert_never(call.execution)
+
+    def _continue(self, call: ToolCalled, now_ms: int) -> list[Effect]:
+        cut_off = call.execution is ToolExecution.INLINE and call.name not in self._repeatable
+        if not cut_off or not self._book.knows(call.name):
+            return self._start(call, now_ms)
+        output = _error_output(
+            "outcome_unknown",
+            "The tool was cut off while it ran. Whether it took effect is not known: say so, and check "
+            "before you try again.",
+        )
+        return self.finished(call.tool_call_id, ToolStatus.UNKNOWN, output, 0.0, now_ms)
+
+
+def _error_output(code: str, message: str) -> str:
+    return msgspec.json.encode({"error": {"code": code, "message": message}}).decode()
