@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from importlib import import_module
 from typing import TYPE_CHECKING
+
+from shared.errors import SidetoneError
 
 if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
@@ -38,12 +43,27 @@ class EntraToken:
         self._token: Callable[[], Awaitable[str]] | None = None
 
     async def bearer(self) -> str:
+        """Return a token that is valid now; raises SidetoneError `provider_unauthorized`, retryable."""
         if self._token is None:
-            from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
+            # The import takes most of a second: off the event loop, where others talk.
+            await asyncio.to_thread(import_module, "azure.identity.aio")
+        from azure.core.exceptions import AzureError
+        from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
 
+        if self._token is None:
             self._credential = DefaultAzureCredential()
             self._token = get_bearer_token_provider(self._credential, self._scope)
-        return await self._token()
+        token = self._token
+        try:
+            return await token()
+        except AzureError as error:
+            raise SidetoneError(
+                "provider_unauthorized",
+                f"This process's Azure identity gave no token ({type(error).__name__}): check that it has a "
+                "managed identity or a login, or set AZURE_OPENAI_API_KEY.",
+                status=HTTPStatus.BAD_GATEWAY,
+                retryable=True,  # the identity endpoint fails for moments, and is slow to know a new identity
+            ) from error
 
     async def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {await self.bearer()}"}

@@ -57,6 +57,15 @@ def unreachable(error: Exception) -> SidetoneError:
     )
 
 
+def not_the_service() -> SidetoneError:
+    """Return the error for an answer that the Realtime API would not give."""
+    return SidetoneError(
+        "provider_rejected",
+        "What answers is not the Realtime API: check AZURE_OPENAI_ENDPOINT and proxies before it.",
+        status=HTTPStatus.BAD_GATEWAY,
+    )
+
+
 @contextmanager
 def provider_failures() -> Generator[None]:
     """Turn the openai SDK's exceptions into SidetoneErrors."""
@@ -68,6 +77,8 @@ def provider_failures() -> Generator[None]:
         raise failure_of(error.status_code, str(error.code or ""), _retry_after(error)) from error
     except openai.APIConnectionError as error:
         raise unreachable(error) from error
+    except (openai.APIError, ValueError) as error:  # a success whose body does not decode
+        raise not_the_service() from error
 
 
 def _retry_after(error: object) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from shared.errors import NotFoundError, SidetoneError
 from shared.providers.credentials import Credential
-from shared.providers.failures import provider_failures
+from shared.providers.failures import not_the_service, provider_failures
 from shared.providers.protocol import ClientSecret, CreatedCall
 from shared.providers.sideband import SidebandSocket, open_sideband
 
@@ -52,7 +52,11 @@ class RealtimeApi:
                 expires_after={"anchor": "created_at", "seconds": ttl_s},
                 session=cast("Session", dict(session)),
             )
-        return ClientSecret(value=created.value, expires_at=created.expires_at)
+        # The SDK checks no types: a proxy's page comes as text, an empty object without its fields.
+        value, expires_at = getattr(created, "value", None), getattr(created, "expires_at", None)
+        if not isinstance(value, str) or not isinstance(expires_at, int):
+            raise not_the_service()
+        return ClientSecret(value=value, expires_at=expires_at)
 
     async def create_call(self, sdp_offer: str, session: Mapping[str, object]) -> CreatedCall:
         secret = await self.create_client_secret(session, ttl_s=60)
@@ -111,13 +115,15 @@ class RealtimeApi:
             from shared.providers.credentials import ApiKey
 
             key = self._credential
-            self._rest = openai(
-                base_url=self._base_url,
-                api_key=self._credential.bearer,
-                default_headers=await key.headers() if isinstance(key, ApiKey) and key.azure else None,
-                timeout=REST_TIMEOUT_S,
-                max_retries=REST_RETRIES,
-            )
+            headers = await key.headers() if isinstance(key, ApiKey) and key.azure else None
+            if self._rest is None:  # another first request may have been faster
+                self._rest = openai(
+                    base_url=self._base_url,
+                    api_key=self._credential.bearer,
+                    default_headers=headers,
+                    timeout=REST_TIMEOUT_S,
+                    max_retries=REST_RETRIES,
+                )
         return self._rest
 
 

@@ -1,0 +1,154 @@
+"""The sideband against a real WebSocket server: bad frames, closes, refused handshakes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from socket import SHUT_RDWR
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from shared.errors import SidetoneError
+from shared.providers.sideband import MAX_FRAME_BYTES, SidebandSocket, open_sideband
+from tests.support.ports import free_port
+
+Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncGenerator[str]:
+    app = web.Application()
+    app.router.add_get("/realtime", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"ws://127.0.0.1:{port}/realtime"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def connected(behaviour: Behaviour) -> AsyncGenerator[SidebandSocket]:
+    """Connect to a server whose side of the connection is `behaviour`."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await behaviour(socket)
+        return socket
+
+    async with serving(handler) as url, aiohttp.ClientSession() as http:
+        socket = await open_sideband(http, url, headers={"api-key": "k"}, ping_s=20)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+
+async def test_frames_that_are_no_events_are_left_out_and_logged_without_their_content(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        await socket.send_str('{"type": "first", "n": 1}')
+        await socket.send_str("what the caller said, not JSON")
+        for frame in ("[1, 2]", "null", '"text"', '{"no": "type"}', '{"type": 7}', '{"type": "\\ud800"}'):
+            await socket.send_str(frame)
+        await socket.send_bytes(b'{"type": "binary"}')
+        await socket.send_str('{"type": "last", "text": "äöü"}')
+        await socket.close(code=1001)
+
+    async with connected(behaviour) as socket:
+        events = [event async for event in socket.events()]
+        assert events == [{"type": "first", "n": 1}, {"type": "last", "text": "äöü"}]
+        assert socket.close_code == 1001
+    assert "provider frame is not JSON" in caplog.text
+    assert "provider frame is not an event" in caplog.text
+    assert "caller" not in caplog.text
+
+
+async def test_a_connection_that_breaks_without_a_close_frame_ends_the_events() -> None:
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        await socket.send_str('{"type": "first"}')
+        socket.get_extra_info("socket").shutdown(SHUT_RDWR)
+
+    async with connected(behaviour) as socket:
+        async with asyncio.timeout(5):
+            assert [event["type"] async for event in socket.events()] in (["first"], [])
+        assert socket.close_code == 1006
+
+
+async def test_a_frame_beyond_the_limit_ends_the_connection() -> None:
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        await socket.send_str('{"type": "huge", "data": "' + "x" * MAX_FRAME_BYTES + '"}')
+        async for _ in socket:
+            pass
+
+    async with connected(behaviour) as socket:
+        async with asyncio.timeout(10):
+            assert [event async for event in socket.events()] == []
+        assert socket.close_code == 1009
+
+
+async def test_what_is_sent_arrives_as_json_and_sending_after_the_close_is_told() -> None:
+    received: asyncio.Queue[str] = asyncio.Queue()
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        received.put_nowait(await socket.receive_str())
+        await socket.close()
+
+    async with connected(behaviour) as socket:
+        await socket.send({"type": "session.update", "session": {"instructions": "Grüße"}})
+        assert await received.get() == '{"type":"session.update","session":{"instructions":"Grüße"}}'
+        assert [event async for event in socket.events()] == []
+        with pytest.raises(SidetoneError) as raised:
+            await socket.send({"type": "response.create"})
+        assert (raised.value.code, raised.value.retryable) == ("provider_disconnected", True)
+        await socket.close()
+        await socket.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [
+        (401, "provider_unauthorized", False),
+        (403, "provider_unauthorized", False),
+        (404, "call_not_found", False),
+        (429, "provider_rate_limited", True),
+        (400, "provider_rejected", False),
+        (500, "provider_unavailable", True),
+        (503, "provider_unavailable", True),
+        (200, "provider_rejected", False),
+    ],
+)
+async def test_a_refused_handshake_says_what_to_do(status: int, code: str, retryable: bool) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    async with serving(handler) as url, aiohttp.ClientSession() as http:
+        with pytest.raises(SidetoneError) as raised:
+            await open_sideband(http, url, headers={}, ping_s=20)
+    assert (raised.value.code, raised.value.retryable) == (code, retryable)
+
+
+async def test_a_service_that_can_not_be_reached_is_unavailable() -> None:
+    async with aiohttp.ClientSession() as http:
+        with pytest.raises(SidetoneError, match="provider_unavailable") as raised:
+            await open_sideband(http, f"ws://127.0.0.1:{free_port()}/realtime", headers={}, ping_s=20)
+    assert raised.value.retryable
+
+
+async def test_a_service_that_does_not_answer_the_handshake_is_given_up() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(handler) as url, aiohttp.ClientSession() as http:
+        with pytest.raises(SidetoneError, match="provider_unavailable"):
+            await open_sideband(http, url, headers={}, ping_s=20, timeout_s=0.2)
