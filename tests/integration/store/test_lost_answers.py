@@ -111,9 +111,10 @@ async def test_a_message(path: Path, dedupe: str) -> None:
     assert [entry.entry_id for entry in await outbox.claim("w1", 10, 0)] == [entry_id]
 
 
-async def test_creating_a_session(path: Path) -> None:
+@pytest.mark.parametrize("answer", range(3))
+async def test_creating_a_session_whichever_of_its_answers_is_lost(path: Path, answer: int) -> None:
     session = a_session()
-    path.lose_the_next_answer()
+    path.proxy.lose_after = answer
     await SessionStore(path.client, retention_s=RETENTION_S).create(session)
     assert len(await _entries(path, session.session_id)) == 1
 
