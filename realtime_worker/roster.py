@@ -10,6 +10,7 @@ from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Record, SetState
+from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.services import Services, now_ms
 from realtime_worker.session_runner import SessionRunner, SessionTask
@@ -198,6 +199,8 @@ class Roster:
                 call_id=session.call_id,
                 configuration=self._configuration(agent, session, epoch),
                 greeting=agent.greeting,
+                farewell=agent.farewell,
+                limits=_limits(agent, session),
                 executions={name: tool.execution for name, tool in agent.tools.items()},
                 repeatable=frozenset(name for name, tool in agent.tools.items() if tool.idempotent),
                 unanswered=tuple(unanswered),
@@ -285,3 +288,12 @@ class Roster:
             await report_lifecycle(
                 services.outbox, "ended", session.session_id, session.end_reason, traceparent
             )
+
+
+def _limits(agent: Agent, session: Session) -> Limits:
+    """Return what ends this call from here. The orchestration watches over the duration too."""
+    return Limits(
+        idle_ms=agent.limits.idle_s * 1000,
+        ends_at_ms=(session.created_at_ms + session.max_duration_s * 1000) if session.max_duration_s else 0,
+        max_tokens=agent.limits.max_tokens or 0,
+    )

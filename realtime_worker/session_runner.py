@@ -84,6 +84,7 @@ class SessionRunner:
         self._inbox_wake = asyncio.Event()
         self._inbox_wake.set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_ms = 0
         self._finished = asyncio.Event()
 
     @property
@@ -133,13 +134,18 @@ class SessionRunner:
             else:
                 self._pending.append(effect)
                 self._effects_wake.set()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """See to it that `_tick` runs at the core's next deadline; one that is set for earlier may stay."""
+        deadline = self._conversation.next_deadline_ms()
+        if deadline is None or (self._timer is not None and self._timer_at_ms <= deadline):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        deadline = self._conversation.next_deadline_ms()
-        if deadline is not None:
-            delay_s = max(deadline - now_ms(), 1) / 1000
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+        delay_s = max(deadline - now_ms(), 1) / 1000
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+        self._timer_at_ms = deadline
 
     def _tick(self) -> None:
         self._timer = None
@@ -174,8 +180,8 @@ class SessionRunner:
             effects = conversation.provider_event(event, at)
             if effects:
                 self._apply(effects)
-            elif conversation.next_deadline_ms() is not None:
-                self._apply(())
+            else:
+                self._set_timer()
             if configuring and conversation.phase is not Phase.CONFIGURING:
                 configuring = False
                 watchdog.cancel()

@@ -66,9 +66,16 @@ TurnDetection: TypeAlias = ServerVad | SemanticVad
 
 @dataclass(frozen=True, kw_only=True)
 class AgentLimits:
-    """max_duration_s: how long one call may last, in seconds; None leaves it to the settings."""
+    """What ends a call from the server.
+
+    max_duration_s: how long one call may last, in seconds; None leaves it to the settings.
+    idle_s: how long neither side may say anything, in seconds; 0 lets them be silent.
+    max_tokens: input and output tokens of all responses together, as billed; None is no budget.
+    """
 
     max_duration_s: int | None = None
+    idle_s: int = 120
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +93,7 @@ class Agent:
     version: digest of its YAML, its prompt with all it includes, and the tool modules.
     language: ISO 639-1 code, for the transcription.
     greeting: what it says first, word for word; "" lets the caller begin.
+    farewell: what it says before the server ends the call for a limit; "" ends it without a word.
     max_output_tokens: per response, 1 to 4096, or "inf".
     """
 
@@ -99,6 +107,7 @@ class Agent:
     variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
     turn_detection: TurnDetection = field(default_factory=ServerVad)
+    farewell: str = ""
     limits: AgentLimits = field(default_factory=AgentLimits)
     max_output_tokens: int | Literal["inf"] = "inf"
 

@@ -41,6 +41,8 @@ class SemanticVadSection(_Section):
 
 class LimitsSection(_Section):
     max_duration_s: int | None = Field(default=None, ge=10, le=3_600)
+    idle_s: int = Field(default=120, ge=0, le=3_600)
+    max_tokens: int | None = Field(default=None, ge=1_000)
 
 
 class VariableSection(_Section):
@@ -57,6 +59,7 @@ class AgentFile(_Section):
     voice: VoiceName = "marin"
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] = "en"
     greeting: str = ""
+    farewell: str = "Thank you for calling. Goodbye."
     variables: dict[VariableName, VariableSection] = Field(default_factory=dict[str, VariableSection])
     tools: list[ToolReference] = Field(default_factory=list[str])
     turn_detection: Annotated[ServerVadSection | SemanticVadSection, Field(discriminator="type")] = (

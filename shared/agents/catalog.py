@@ -100,7 +100,7 @@ class _Loader:
             return None
         place = _Place(file, document)
         self._check_name(written, place)
-        self._check_greeting(written, place)
+        self._check_spoken(written, place)
         prompt = self._prompt(written, place)
         tools = self._find_tools(written, place)
         if prompt is None or len(self.problems) > before:
@@ -119,7 +119,12 @@ class _Loader:
             },
             tools=tools,
             turn_detection=_turn_detection(written.turn_detection),
-            limits=AgentLimits(max_duration_s=written.limits.max_duration_s),
+            farewell=written.farewell.strip(),
+            limits=AgentLimits(
+                max_duration_s=written.limits.max_duration_s,
+                idle_s=written.limits.idle_s,
+                max_tokens=written.limits.max_tokens,
+            ),
             max_output_tokens=written.max_output_tokens,
         )
 
@@ -130,13 +135,14 @@ class _Loader:
                 place.problem("name", f"{written.name} is taken by {first.name}.", "Choose another.")
             )
 
-    def _check_greeting(self, written: AgentFile, place: _Place) -> None:
-        if "{{" in written.greeting or "{%" in written.greeting:
-            self.problems.append(
-                place.problem(
-                    "greeting", "is spoken as it stands, braces and all.", "Use variables in the prompt."
+    def _check_spoken(self, written: AgentFile, place: _Place) -> None:
+        for field, words in (("greeting", written.greeting), ("farewell", written.farewell)):
+            if "{{" in words or "{%" in words:
+                self.problems.append(
+                    place.problem(
+                        field, "is spoken as it stands, braces and all.", "Use variables in the prompt."
+                    )
                 )
-            )
 
     def _prompt(self, written: AgentFile, place: _Place) -> Prompt | None:
         try:

@@ -182,11 +182,13 @@ class Stage:
 
     # --- what a caller and an operator do ----------------------------------------------------------
 
-    async def place_call(self, *, variables: Mapping[str, str] = {}) -> tuple[str, str]:
+    async def place_call(
+        self, *, agent_name: str = "desk", variables: Mapping[str, str] = {}
+    ) -> tuple[str, str]:
         """Create a session and a call, as the control plane does; return both ids."""
         session_id = new_session_id()
         self._placed.append(session_id)
-        agent = load_agents(DESK).get("desk")
+        agent = load_agents(DESK).get(agent_name)
         await self.sessions.create(
             Session(
                 session_id=session_id,

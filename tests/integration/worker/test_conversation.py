@@ -103,3 +103,10 @@ async def test_the_control_plane_hears_of_the_attachment_and_the_end(stage: Stag
 
     await eventually(lambda: sorted(told()) == ["attached", "ended"], what=f"lifecycle events, {told()}")
     assert all(header.startswith("Bearer ey") for header in stage.control_plane.authorizations)
+
+
+async def test_a_silent_call_ends_with_a_farewell(stage: Stage) -> None:
+    session_id, _ = await stage.place_call(agent_name="quiet")
+    session = await stage.wait_state(session_id, SessionState.ENDED)
+    assert session.end_reason == EndReason.IDLE
+    assert (await stage.entries(session_id, AgentTurn))[-1].text == "Nobody seems to be there. Goodbye."
