@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
@@ -26,12 +27,13 @@ _HEALTH_CHECK_S = 15
 _UNREACHABLE = (
     failures.ConnectionError,  # refused, reset, loading, wrong credential
     failures.TimeoutError,
-    failures.ReadOnlyError,  # a failover is under way
-    failures.ClusterDownError,
-    failures.TryAgainError,
     TimeoutError,
     OSError,
 )
+# Refusals that pass: a failover or a resharding is under way, a disk is full. Redis before 7.0 puts
+# them into the middle of a script's error, where the client does not recognise them.
+_PASSING = re.compile(r"\b(READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|NOREPLICAS|MISCONF)\b")
+_NO_MEMORY = re.compile(r"\bOOM command not allowed\b")
 
 
 class RedisSettings(Protocol):
@@ -95,13 +97,19 @@ async def _translated(call: Awaitable[T], within: float) -> T:
         raise UnavailableError(
             "redis_unavailable", "Redis refuses the credential; check the user and key in REDIS_URL."
         ) from error
-    except failures.OutOfMemoryError as error:
-        raise UnavailableError(
-            "redis_full", "Redis has no memory left for writes; give it more or shorten the retention."
-        ) from error
     except _UNREACHABLE as error:
         raise UnavailableError(
             "redis_unavailable",
             "Redis does not answer; check that it runs and that REDIS_URL names it. Try again.",
             retry_after_s=1.0,
         ) from error
+    except failures.ResponseError as error:
+        if _NO_MEMORY.search(str(error)) or isinstance(error, failures.OutOfMemoryError):
+            raise UnavailableError(
+                "redis_full", "Redis has no memory left for writes; give it more or shorten the retention."
+            ) from error
+        if _PASSING.search(str(error)) or isinstance(error, failures.ReadOnlyError):
+            raise UnavailableError(
+                "redis_unavailable", "Redis refuses writes for now; try again.", retry_after_s=1.0
+            ) from error
+        raise

@@ -128,7 +128,7 @@ async def test_a_redis_without_memory_left_is_named(redis_client: redis.asyncio.
     session_id, epoch = await an_owned_session(redis_client)
     ownership = Ownership(redis_client, lease_ttl_s=30)
     await ownership.commit(session_id, epoch, entries=[a_turn()])
-    await redis_client.config_set("maxmemory", "1mb")
+    await redis_client.config_set("maxmemory", "1")
     try:
         with pytest.raises(UnavailableError, match="redis_full"):
             await ownership.commit(session_id, epoch, entries=[a_turn()])

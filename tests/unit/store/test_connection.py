@@ -40,8 +40,10 @@ async def test_tls_and_credentials_come_from_the_address_and_limits_are_set() ->
         failures.ConnectionError("refused"),
         failures.TimeoutError("slow"),
         failures.BusyLoadingError("loading"),
-        failures.ReadOnlyError("failover"),
-        failures.ClusterDownError("down"),
+        failures.ReadOnlyError("You can't write against a read only replica."),
+        failures.ClusterDownError("CLUSTERDOWN Hash slot not served"),
+        failures.ResponseError("Error running script: @user_script: 7: -READONLY You can't write"),
+        failures.ResponseError("MISCONF Redis is configured to save RDB snapshots"),
         failures.MaxConnectionsError("many"),
         ConnectionResetError("reset"),
         TimeoutError(),
@@ -60,6 +62,21 @@ async def test_failures_of_the_connection_become_one_error(failure: Exception) -
 async def test_an_answer_that_does_not_come_is_given_up_in_time() -> None:
     with pytest.raises(UnavailableError, match="redis_unavailable"):
         await answered(asyncio.Event().wait(), within=0.01)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        failures.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        failures.ResponseError("Error running script: @user_script: 7: -OOM command not allowed when used"),
+    ],
+)
+async def test_a_full_redis_is_named(failure: Exception) -> None:
+    async def fails() -> None:
+        raise failure
+
+    with pytest.raises(UnavailableError, match="redis_full"):
+        await answered(fails())
 
 
 async def test_mistakes_of_ours_are_not_dressed_up_as_an_outage() -> None:
