@@ -22,7 +22,7 @@ BENCHMARKS: dict[str, str] = {
     "token": "benchmarks.token_request",
     "attach": "benchmarks.attach",
     "tools": "benchmarks.tools",
-    "store": "benchmarks.store_operations",
+    "store": "benchmarks.store",
     "memory": "benchmarks.memory",
     "import": "benchmarks.import_time",
 }
