@@ -51,11 +51,11 @@ EntryT = TypeVar("EntryT", bound=LogEntry)
 
 
 class ControlPlaneStandIn:
-    """Takes messages on a real socket; `refusals` are statuses to answer with first."""
+    """Takes messages on a real socket. `refusals` are answered first: route and status."""
 
     def __init__(self) -> None:
         self.taken: list[ControlMessage] = []
-        self.refusals: list[int] = []
+        self.refusals: list[tuple[str, int]] = []
         self.authorizations: list[str] = []
         self.port = free_port()
         self._runner: web.AppRunner | None = None
@@ -78,8 +78,8 @@ class ControlPlaneStandIn:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.authorizations.append(request.headers.get("Authorization", ""))
-        if self.refusals:
-            return web.Response(status=self.refusals.pop(0))
+        if self.refusals and self.refusals[0][0] == request.match_info["kind"]:
+            return web.Response(status=self.refusals.pop(0)[1])
         self.taken.append(CONTROL.decode(await request.read()))
         return web.Response(status=202)
 

@@ -94,14 +94,15 @@ async def test_a_hang_up_by_the_caller_ends_the_session(stage: Stage) -> None:
 
 
 async def test_the_control_plane_hears_of_the_attachment_and_the_end(stage: Stage) -> None:
-    stage.control_plane.refusals = [503, 500]
-    _, call_id = await stage.talk()
+    stage.control_plane.refusals = [("lifecycle", 503), ("lifecycle", 500)]
+    session_id, call_id = await stage.talk()
     await stage.emulate(f"/_emu/calls/{call_id}/hang-up", {})
 
     def told() -> list[str]:
-        return [m.event for m in stage.control_plane.taken if isinstance(m, LifecycleEvent)]
+        taken = [m for m in stage.control_plane.taken if isinstance(m, LifecycleEvent)]
+        return sorted(m.event for m in taken if m.session_id == session_id)
 
-    await eventually(lambda: sorted(told()) == ["attached", "ended"], what=f"lifecycle events, {told()}")
+    await eventually(lambda: told() == ["attached", "ended"], what="both lifecycle events")
     assert all(header.startswith("Bearer ey") for header in stage.control_plane.authorizations)
 
 

@@ -34,6 +34,12 @@ async def test_a_renewal_that_failed_is_repeated_soon(
         session_id = await parts.connecting_session()
         roster.take(await parts.job(session_id))
         await parts.wait_state(session_id, SessionState.ACTIVE)
+
+        async def settled() -> bool:
+            return await parts.services.attach_queue.depth() == 0
+
+        # A connection that is being opened while the line is cut would survive the cut.
+        await eventually(settled, what="nothing else is under way")
         await proxy.cut()
         clock = asyncio.get_running_loop().time
         renewing = asyncio.create_task(renew_forever(services, roster))

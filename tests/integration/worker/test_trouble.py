@@ -117,7 +117,7 @@ async def test_redis_refusing_connections_for_a_while_loses_nothing(stage: Stage
 
 
 async def test_a_durable_tool_is_started_once_and_its_result_is_spoken(stage: Stage) -> None:
-    stage.control_plane.refusals = [503, 503]
+    stage.control_plane.refusals = [("tool-calls", 503), ("tool-calls", 503)]
     session_id, call_id = await stage.talk()
     await stage.say(call_id, "book a day")
 
@@ -139,7 +139,7 @@ async def test_a_durable_tool_is_started_once_and_its_result_is_spoken(stage: St
 async def test_a_durable_tool_that_can_never_start_is_told_to_the_model(stage: Stage) -> None:
     session_id, call_id = await stage.talk()
     await eventually(lambda: stage.control_plane.taken, what="the attachment was reported")
-    stage.control_plane.refusals = [400]
+    stage.control_plane.refusals = [("tool-calls", 400)]
     await stage.say(call_id, "book a day")
     finished = await stage.wait_entry(session_id, ToolFinished)
     assert finished.status is ToolStatus.ERROR
