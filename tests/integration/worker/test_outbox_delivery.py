@@ -45,7 +45,7 @@ async def test_a_refused_tool_of_a_session_with_a_full_inbox_stops_no_other_mess
     for number in range(MAX_INBOX_ENTRIES):
         await parts.services.inbox.put(session_id, Say(text=str(number)))
     stand_in = ControlPlaneStandIn()
-    stand_in.refusals = [400]
+    stand_in.refusals = [("tool-calls", 400)]
     await stand_in.start()
     try:
         async with delivering(parts, f"http://127.0.0.1:{stand_in.port}") as task:
