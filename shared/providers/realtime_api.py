@@ -42,7 +42,7 @@ class RealtimeApi:
 
     @property
     def calls_url(self) -> str:
-        # The filter keeps instructions, tools and function calls off the browser's data channel.
+        # The filter keeps session, response and error events off the data channel of an honest client.
         return f"{self._base_url}/realtime/calls?webrtcfilter=on"
 
     async def create_client_secret(self, session: Mapping[str, object], ttl_s: int) -> ClientSecret:
