@@ -156,7 +156,11 @@ class ControlPlane:
             ) as response:
                 if response.status < HTTPStatus.BAD_REQUEST:
                     return _Answer.TAKEN
-                lasting = response.status in LASTING_REFUSALS
+                # Only the app's own word is final: a host that has not loaded its routes yet says 404 too.
+                lasting = (
+                    response.status in LASTING_REFUSALS
+                    and response.content_type == "application/problem+json"
+                )
                 _log.warning(
                     "control plane refused a message",
                     extra={"status": response.status, "kind": CONTROL.tag(message), "lasting": lasting},

@@ -221,7 +221,7 @@ class SessionRunner:
             for entry in received:
                 self._apply(self._conversation.command(entry, now_ms()))
                 after = entry.entry_id
-            if len(received) == INBOX_BATCH:
+            if received:  # there may be more, and a page may be short for an entry that was left out
                 self._inbox_wake.set()
 
     # --- out of the core ---------------------------------------------------------------------------

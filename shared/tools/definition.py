@@ -19,6 +19,8 @@ MAX_INLINE_TIMEOUT_S = 30.0
 DEFAULT_TIMEOUT_S: Mapping[ToolExecution, float] = {ToolExecution.INLINE: 5.0, ToolExecution.DURABLE: 60.0}
 # A result is read by the model, and billed again with every later turn.
 DEFAULT_MAX_RESULT_BYTES = 32_768
+# It must fit into an entry of the event log even when every character of it has to be escaped.
+LARGEST_MAX_RESULT_BYTES = 100_000
 MAX_DESCRIPTION = 1024
 
 ToolFunction: TypeAlias = Callable[..., object]
@@ -119,8 +121,8 @@ def tool(
                 f"an inline tool may take at most {MAX_INLINE_TIMEOUT_S:g} s, not {seconds:g}: "
                 'the caller waits in silence. Use execution="durable".'
             )
-        if max_result_bytes < 1:
-            raise wrong(f"max_result_bytes is 1 or more, not {max_result_bytes}.")
+        if not 1 <= max_result_bytes <= LARGEST_MAX_RESULT_BYTES:
+            raise wrong(f"max_result_bytes is 1 to {LARGEST_MAX_RESULT_BYTES}, not {max_result_bytes}.")
         try:
             hints = get_type_hints(function, include_extras=True)
         except (NameError, TypeError, AttributeError) as error:

@@ -79,7 +79,7 @@ class ControlPlaneStandIn:
     async def _take(self, request: web.Request) -> web.Response:
         self.authorizations.append(request.headers.get("Authorization", ""))
         if self.refusals and self.refusals[0][0] == request.match_info["kind"]:
-            return web.Response(status=self.refusals.pop(0)[1])
+            return web.Response(status=self.refusals.pop(0)[1], content_type="application/problem+json")
         self.taken.append(CONTROL.decode(await request.read()))
         return web.Response(status=202)
 

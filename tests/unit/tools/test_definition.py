@@ -222,6 +222,7 @@ def test_a_refusal_says_where_the_function_is() -> None:
         ({"timeout_s": float("inf")}, "timeout_s is a number of seconds above 0"),
         ({"timeout_s": 31}, 'Use execution="durable"'),
         ({"max_result_bytes": 0}, "max_result_bytes"),
+        ({"max_result_bytes": 1_000_000}, "max_result_bytes"),
         ({"execution": "sometimes"}, '"inline" or "durable"'),
         ({"name": "no spaces"}, "its name is"),
         ({"description": "x" * 1025}, "at most 1024"),
