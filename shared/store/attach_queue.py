@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from redis.asyncio import Redis
@@ -10,6 +11,8 @@ from shared.session.jobs import AttachJob
 from shared.store import scripts
 from shared.store.keys import ATTACH_STREAM, ATTACH_WAITING, QUEUES_TTL_S
 from shared.store.work_stream import GROUP, Job, WorkStream
+
+_log = logging.getLogger("sidetone.store.attach_queue")
 
 
 class AttachQueue:
@@ -44,13 +47,19 @@ class AttachQueue:
 
 
 def _attach_jobs(jobs: Iterable[Job]) -> list[AttachJob]:
-    return [
-        AttachJob(
-            job_id=job_id,
-            session_id=fields["session_id"],
-            traceparent=fields["traceparent"],
-            enqueued_at_ms=int(fields["enqueued_at_ms"]),
-            deliveries=deliveries,
-        )
-        for job_id, deliveries, fields in jobs
-    ]
+    """Read jobs; one that another version wrote differently is left for a worker that knows it."""
+    readable: list[AttachJob] = []
+    for job_id, deliveries, fields in jobs:
+        try:
+            job = AttachJob(
+                job_id=job_id,
+                session_id=fields["session_id"],
+                traceparent=fields["traceparent"],
+                enqueued_at_ms=int(fields["enqueued_at_ms"]),
+                deliveries=deliveries,
+            )
+        except (KeyError, ValueError):
+            _log.error("an attach job does not decode", extra={"job_id": job_id})
+            continue
+        readable.append(job)
+    return readable

@@ -60,7 +60,8 @@ class WorkStream:
         try:
             reply = await self._read_group(worker, count, block_ms)
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            # UNBLOCKED: the stream expired or was deleted while we waited on it.
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
             await self._create_group()
             reply = await self._read_group(worker, count, block_ms)
