@@ -32,7 +32,7 @@ _UNREACHABLE = (
 )
 # Refusals that pass: a failover or a resharding is under way, a disk is full. Redis before 7.0 puts
 # them into the middle of a script's error, where the client does not recognise them.
-_PASSING = re.compile(r"\b(READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|NOREPLICAS|MISCONF)\b")
+_PASSING = re.compile(r"\b(READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|LOADING|NOREPLICAS|MISCONF|BUSY)\b")
 _NO_MEMORY = re.compile(r"\bOOM command not allowed\b")
 
 
