@@ -46,6 +46,7 @@ class Dependencies:
         return self._agents
 
 
+_background: set[asyncio.Task[None]] = set()
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Dependencies]] = WeakKeyDictionary()
 
 
@@ -77,6 +78,11 @@ async def _make() -> Dependencies:
     from shared.store.sessions import SessionStore
 
     redis = connect(settings)
+    provider = make_provider(settings)
+    # Beside the first request, not within it: importing the provider's SDK takes about a second.
+    warming = asyncio.create_task(provider.warm_up(), name="provider warm-up")
+    _background.add(warming)
+    warming.add_done_callback(_background.discard)
     return Dependencies(
         settings=settings,
         redis=redis,
@@ -86,7 +92,7 @@ async def _make() -> Dependencies:
         attach_queue=AttachQueue(redis),
         limits=Limits(redis),
         tokens=TokenRing(settings.signing_keys.get_secret_value()),
-        provider=make_provider(settings),
+        provider=provider,
     )
 
 

@@ -83,7 +83,7 @@ async def _start_lost(call: Call, orchestrations: Orchestrations) -> bool:
         {
             "session_id": call.session_id,
             "connect_within_s": call.dependencies.settings.connect_timeout_s,
-            "max_duration_s": session.max_duration_s,
+            "max_duration_s": session.max_duration_s or call.dependencies.settings.max_call_duration_s,
             "traceparent": session.traceparent,
         },
     )

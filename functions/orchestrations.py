@@ -55,6 +55,13 @@ class Orchestrations:
             raise _unavailable() from error
         return True
 
+    async def start_new(self, name: str, instance_id: str, payload: Mapping[str, object]) -> None:
+        """Start `name` under an id that was never used before: one request, nothing is looked up."""
+        try:
+            await self._client.start_new(name, instance_id, dict(payload))
+        except Exception as error:
+            raise _unavailable() from error
+
     async def raise_event(self, instance_id: str, event: str, data: Mapping[str, object]) -> bool:
         """Send an event; return False when nothing (unfinished) has that id."""
         try:

@@ -84,7 +84,7 @@ async def started_session(
         )
         await needs.sessions.create(fresh)
         session = fresh
-        await orchestrations.start_once(
+        await orchestrations.start_new(
             SESSION_LIFECYCLE,
             session_id,
             {

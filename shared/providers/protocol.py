@@ -76,6 +76,10 @@ class RealtimeProvider(Protocol):
         """End a call; return False when the service no longer knows it."""
         ...
 
+    async def warm_up(self) -> None:
+        """Do the slow part of a first request, without a request."""
+        ...
+
     async def check(self) -> None:
         """Return if the service accepts our credential now; raise otherwise."""
         ...

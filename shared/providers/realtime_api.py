@@ -99,6 +99,10 @@ class RealtimeApi:
             ping_s=self._ping_s,
         )
 
+    async def warm_up(self) -> None:
+        """Load the SDK now: its import takes a second of CPU that no live call should wait for."""
+        await self._client()
+
     async def close(self) -> None:
         rest, self._rest = self._rest, None
         http, self._http = self._http, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -59,7 +59,7 @@ class SessionStore:
         (status,) = await scripts.CREATE.run(self._redis, SessionKeys(session.session_id).all, args)
         if status == "exists":
             raise ConflictError("session_exists", f"There already is a session {session.session_id}.")
-        await self._records(listed)  # clears those that have expired, a few at a time
+        await self._forget_gone(listed)  # a few of those that have expired, at each creation
 
     async def get(self, session_id: str) -> Session:
         """Return the session; raise NotFoundError `session_not_found`."""
@@ -197,18 +197,32 @@ class SessionStore:
             for member in members:
                 pipe.hgetall(SessionKeys(keys.session_of_member(member)[1]).record)
             records = cast("list[dict[str, str]]", await answered(pipe.execute()))
-        settled = _now_ms() - _SETTLED_AFTER_MS
-        gone = [
-            member
-            for member, fields in zip(members, records, strict=True)
-            if not fields and keys.session_of_member(member)[0] < settled
-        ]
-        if gone:
-            await answered(self._redis.zrem(keys.INDEX, *gone))
+        await self._forget(member for member, fields in zip(members, records, strict=True) if not fields)
         return [
             (member, from_fields(fields) if fields else None)
             for member, fields in zip(members, records, strict=True)
         ]
+
+    async def _forget_gone(self, members: Iterable[str]) -> None:
+        """Clear those index members whose record is gone, without reading the records of the others."""
+        old = [member for member in members if _settled(member)]
+        if not old:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for member in old:
+                pipe.exists(SessionKeys(keys.session_of_member(member)[1]).record)
+            there = cast("list[int]", await answered(pipe.execute()))
+        await self._forget(member for member, exists in zip(old, there, strict=True) if not exists)
+
+    async def _forget(self, members: Iterable[str]) -> None:
+        gone = [member for member in members if _settled(member)]
+        if gone:
+            await answered(self._redis.zrem(keys.INDEX, *gone))
+
+
+def _settled(member: str) -> bool:
+    """Return whether the session was listed long enough ago for its record to be there if it ever came."""
+    return keys.session_of_member(member)[0] < _now_ms() - _SETTLED_AFTER_MS
 
 
 async def list_session(redis: Redis, session: Session, retention_s: int, sample: int = 1) -> list[str]:

@@ -80,6 +80,9 @@ class ScriptedProvider:
     async def create_call(self, sdp_offer: str, session: Mapping[str, object]) -> CreatedCall:
         return CreatedCall(call_id="rtc_scripted", sdp_answer="v=0")
 
+    async def warm_up(self) -> None:
+        """Nothing is slow here."""
+
     async def check(self) -> None:
         pass
 
