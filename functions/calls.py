@@ -67,12 +67,18 @@ async def report_call(call: Call) -> func.HttpResponse:
     """Take the call id from the client and have a worker attach. Reporting it again is harmless."""
     from functions.bodies import CallReport
     from shared.session.model import SessionState
+    from shared.telemetry import names
+    from shared.telemetry.trace_context import span
 
     needs = call.dependencies
     call_id = parse_call_id(json_body(call.request, CallReport).call_id)
     session = await needs.sessions.report_call(call.session_id, call_id, needs.provider.name)
-    if session.state is SessionState.CONNECTING:
-        await needs.attach_queue.enqueue(call.session_id, call.traceparent)
+    # The client's request begins a trace of its own; the session goes on in the one that began it.
+    with span(
+        names.SPAN_CALL_REGISTER, parent=session.traceparent, attributes={names.CALL_ID: call_id}
+    ) as step:
+        if session.state is SessionState.CONNECTING:
+            await needs.attach_queue.enqueue(call.session_id, step.traceparent)
     return json_answer(session_view(session), status=HTTPStatus.ACCEPTED)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from shared.session.log import (
     AgentTurn,
+    AudioStarted,
     Interrupted,
     LoggedEntry,
     ToolCalled,
@@ -79,6 +80,9 @@ def assemble(entries: Iterable[LoggedEntry]) -> Transcript:
                         first_audio_ms=said.first_audio_ms,
                     )
                 )
+            case AudioStarted(response_id=response_id) as began if response_id in place_of_response:
+                place = place_of_response[response_id]
+                turns[place] = replace(turns[place], first_audio_ms=began.first_audio_ms)
             case Interrupted(response_id=response_id) if response_id in place_of_response:
                 place = place_of_response[response_id]
                 turns[place] = replace(turns[place], status=TurnStatus.INTERRUPTED)

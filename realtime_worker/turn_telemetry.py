@@ -8,6 +8,7 @@ from shared.agents.catalog import Agent
 from shared.session.log import (
     AgentTurn,
     Attached,
+    AudioStarted,
     ErrorRecorded,
     Interrupted,
     LogEntry,
@@ -50,6 +51,10 @@ class TurnTelemetry:
                     self._response(entry, turns.get(entry.response_id))
                 case Attached():
                     self._attached(entry)
+                case AudioStarted():
+                    metrics.record_first_audio(
+                        entry.first_audio_ms, provider=self._provider, model=self._model
+                    )
                 case Interrupted():
                     metrics.count_interruption(agent=self._agent)
                 case ToolFinished():

@@ -20,6 +20,7 @@ from shared.session.log import (
     AgentTurn,
     Archived,
     Attached,
+    AudioStarted,
     CommandReceived,
     ErrorRecorded,
     Interrupted,
@@ -68,6 +69,12 @@ def lines_of(entry: LogEntry) -> list[Line]:
             delay = f"first audio after {_ms(entry.first_audio_ms)}" if entry.first_audio_ms >= 0 else ""
             remark = ", ".join(filter(None, [_unfinished(entry.status), delay]))
             return [_line(entry.spoken_at_ms, "agent", _said(entry), remark, "green")]
+        case AudioStarted():
+            return [
+                _line(
+                    entry.at_ms, "agent", "is heard", f"first audio after {_ms(entry.first_audio_ms)}", "dim"
+                )
+            ]
         case Interrupted():
             return [_line(entry.at_ms, "caller", "interrupted", "the rest went unheard", "dim")]
         case ToolCalled():
@@ -99,7 +106,8 @@ def summary_of(entries: Sequence[LogEntry]) -> str:
     """Return one line about a call: how it ended, how long it took, turns, tools, first audio, tokens."""
     ended = next((e for e in entries if isinstance(e, StateChanged) and e.state == "ended"), None)
     began = next((e.at_ms for e in entries if isinstance(e, Attached)), None)
-    delays = [e.first_audio_ms for e in entries if isinstance(e, AgentTurn) and e.first_audio_ms >= 0]
+    heard_after = [e.first_audio_ms for e in entries if isinstance(e, AgentTurn | AudioStarted)]
+    delays = [delay for delay in heard_after if delay >= 0]
     tools = [e for e in entries if isinstance(e, ToolFinished)]
     bills = [e for e in entries if isinstance(e, ResponseUsage)]
     heard = sum(isinstance(e, UserTurn) for e in entries)

@@ -34,6 +34,7 @@ from realtime_worker.conversation.wire import (
 from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
 from shared.session.log import (
     Attached,
+    AudioStarted,
     CommandReceived,
     ErrorRecorded,
     Interrupted,
@@ -170,7 +171,7 @@ class Conversation:
             case "response.created":
                 self._response_created(part(event, "response"), now_ms)
             case "output_audio_buffer.started":
-                self._turns.audio_started(text(event, "response_id"), now_ms, until_told=True)
+                return self._audible(text(event, "response_id"), now_ms)
             case "response.output_audio.delta":
                 self._turns.audio_started(text(event, "response_id"), now_ms)
             case "output_audio_buffer.stopped":
@@ -257,6 +258,13 @@ class Conversation:
         utterance = self._responses.created(text(response, "id"), request_of(response))
         if utterance is not None and utterance.key == _GOODBYE:
             self._goodbye_response = text(response, "id")
+
+    def _audible(self, response_id: str, now_ms: int) -> list[Effect]:
+        waited_ms = self._turns.audio_started(response_id, now_ms, until_told=True)
+        if waited_ms is None:
+            return []
+        entry = AudioStarted(response_id=response_id, first_audio_ms=waited_ms, at_ms=now_ms)
+        return [Record(entry=entry)]
 
     def _audio_over(self, response_id: str, now_ms: int) -> list[Effect]:
         self._turns.audio_ended(response_id)

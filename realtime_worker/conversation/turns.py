@@ -24,6 +24,7 @@ class TurnTracker:
         self._spoken_at: OrderedDict[str, int] = OrderedDict()  # user item id -> when it began
         self._audio_at: OrderedDict[str, tuple[int, float]] = OrderedDict()  # response id -> (began, delay)
         self._response_at: OrderedDict[str, int] = OrderedDict()  # response id -> when it was created
+        self._silent_turns: OrderedDict[str, None] = OrderedDict()  # recorded before they were heard
         self._recorded: OrderedDict[str, None] = OrderedDict()  # items and responses already in the log
         self._silent_since_ms: int | None = None
         self._playing = ""
@@ -55,18 +56,21 @@ class TurnTracker:
         if self._playing == response_id:
             self._playing = ""
 
-    def audio_started(self, response_id: str, now_ms: int, *, until_told: bool = False) -> None:
+    def audio_started(self, response_id: str, now_ms: int, *, until_told: bool = False) -> float | None:
         """The first audio of a response went out. Later calls for the same response change nothing.
 
         until_told: `audio_ended` will say when it is over.
+        Returns how long the caller waited for it, if the response's turn is recorded without that.
         """
         if until_told:
             self._playing = response_id
         if response_id in self._audio_at:
-            return
+            return None
         silent_since, self._silent_since_ms = self._silent_since_ms, None
         delay = float(now_ms - silent_since) if silent_since is not None else -1.0
         _remember(self._audio_at, response_id, (now_ms, delay))
+        recorded = self._silent_turns.pop(response_id, False) is None
+        return delay if recorded and delay >= 0 else None
 
     def user_turn(self, item_id: str, said: str, status: TurnStatus, now_ms: int) -> UserTurn | None:
         """Return the turn, or None where this item is in the log already."""
@@ -102,6 +106,8 @@ class TurnTracker:
                     at_ms=now_ms,
                 )
             )
+        if turns and response_id not in self._audio_at:
+            _remember(self._silent_turns, response_id, None)
         if turns and status is TurnStatus.COMPLETED:
             _remember(self._recorded, f"whole:{response_id}", None)
         return turns

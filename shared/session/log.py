@@ -78,7 +78,10 @@ class UserTurn:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentTurn:
-    """What the agent said. `first_audio_ms`: end of the caller's speech to the first audio, -1 if unknown."""
+    """What the agent said. `first_audio_ms`: end of the caller's speech to the first audio.
+
+    It is -1 where the response answers no speech, and where its audio begins later (AudioStarted).
+    """
 
     item_id: str
     response_id: str
@@ -87,6 +90,18 @@ class AgentTurn:
     status: TurnStatus
     first_audio_ms: float
     spoken_at_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioStarted:
+    """The audio of a response whose turn is already recorded began: short ones are done before they sound.
+
+    first_audio_ms: end of the caller's speech to this.
+    """
+
+    response_id: str
+    first_audio_ms: float
     at_ms: int
 
 
@@ -171,6 +186,7 @@ LogEntry: TypeAlias = (
     | Attached
     | UserTurn
     | AgentTurn
+    | AudioStarted
     | Interrupted
     | ToolCalled
     | ToolFinished

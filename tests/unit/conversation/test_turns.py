@@ -6,6 +6,7 @@ from realtime_worker.conversation.effects import CountUsage, SetState
 from shared.session.log import (
     AgentTurn,
     Attached,
+    AudioStarted,
     ErrorRecorded,
     Interrupted,
     ResponseUsage,
@@ -97,6 +98,18 @@ def test_first_audio_is_measured_from_the_end_of_the_callers_speech() -> None:
         820.0,
     )
     assert scene.wanted(CountUsage)[-1].usage.responses == 1
+
+
+def test_audio_that_begins_after_its_short_response_is_done_is_measured_too() -> None:
+    scene = Scene(conversation())
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    scene.respond("r1", message_item("a1", "One moment."))
+    assert scene.logged(AgentTurn)[0].first_audio_ms == -1
+    scene.now += 250
+    scene.say("output_audio_buffer.started", response_id="r1")
+    scene.say("output_audio_buffer.started", response_id="r1")
+    assert [(e.response_id, e.first_audio_ms) for e in scene.logged(AudioStarted)] == [("r1", 250.0)]
 
 
 def test_a_response_that_the_caller_cut_off_is_an_interrupted_turn() -> None:
