@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.store.inbox import Inbox
     from shared.store.limits import Limits
     from shared.store.sessions import SessionStore
+    from shared.store.workers import WorkerRegistry
 
 ROLE = "control-plane"
 
@@ -35,6 +36,7 @@ class Dependencies:
     inbox: Inbox
     attach_queue: AttachQueue
     limits: Limits
+    workers: WorkerRegistry
     tokens: TokenRing
     provider: RealtimeProvider
     _agents: AgentCatalog | None = field(default=None, repr=False)
@@ -76,6 +78,7 @@ async def _make() -> Dependencies:
     from shared.store.inbox import Inbox
     from shared.store.limits import Limits
     from shared.store.sessions import SessionStore
+    from shared.store.workers import WorkerRegistry
 
     redis = connect(settings)
     provider = make_provider(settings)
@@ -91,6 +94,7 @@ async def _make() -> Dependencies:
         inbox=Inbox(redis),
         attach_queue=AttachQueue(redis),
         limits=Limits(redis),
+        workers=WorkerRegistry(redis),
         tokens=TokenRing(settings.signing_keys.get_secret_value()),
         provider=provider,
     )

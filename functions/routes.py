@@ -80,6 +80,7 @@ _START_PROBLEMS = {
     404: ("unknown_agent",),
     429: ("rate_limited", "too_many_live_sessions"),
     502: ("provider_unauthorized", "provider_rejected"),
+    503: ("no_capacity",),
 }
 _LIMIT = QueryParameter(
     name="limit",
@@ -130,7 +131,7 @@ CREATE_SESSION = Operation(
         **_START_PROBLEMS,
         400: ("invalid_sdp", "invalid_query", "agent_variables"),
         409: ("session_ended",),
-        503: ("no_worker_attached",),
+        503: ("no_capacity", "no_worker_attached"),
     },
 )
 REPORT_CALL = Operation(

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from functions.orchestrations import ENDED, SESSION_LIFECYCLE
-from shared.errors import SidetoneError
+from shared.errors import SidetoneError, UnavailableError
 from shared.ids import new_session_id
 
 if TYPE_CHECKING:
+    from functions.dependencies import Dependencies
     from functions.endpoint import Call
     from functions.orchestrations import Orchestrations
     from shared.agents.catalog import Agent
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # A reservation must outlive its session, and lapse by itself when a process dies in between.
 _RESERVATION_MARGIN_S = 120
+# Calls end and workers are added in about this time.
+NO_ROOM_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +46,14 @@ async def started_session(
     """Start a WebRTC session for the block; when the block fails, the session ends as `provider_failed`.
 
     connect_within_s: how long the orchestration waits for the call to be attached.
-    Raises `rate_limited`, `too_many_live_sessions`, `unknown_agent`, `agent_variables`.
+    Raises `no_capacity`, `rate_limited`, `too_many_live_sessions`, `unknown_agent`, `agent_variables`.
     """
     from shared.providers.session_config import realtime_session
     from shared.session.model import Session, SessionState, Transport
 
     needs, principal = call.dependencies, call.caller.principal
     settings = needs.settings
+    await _check_room(needs)
     session_id = new_session_id()
     longest_s = settings.max_call_duration_s
     await needs.limits.reserve_live(
@@ -98,6 +102,24 @@ async def started_session(
     except BaseException:
         await _undo(call, orchestrations, session_id, recorded=session is not None)
         raise
+
+
+async def _check_room(needs: Dependencies) -> None:
+    """Refuse a start that no worker has room for, before a caller waits in vain.
+
+    Sessions that wait for a worker take room too. Callers that start in the same moment may still be
+    more than fit; what is over waits in the queue for as long as the connect timeout lets it.
+    """
+    workers = await needs.workers.snapshot()
+    room = sum(max(worker.capacity - worker.live, 0) for worker in workers)
+    if room <= await needs.attach_queue.depth():
+        raise UnavailableError(
+            "no_capacity",
+            "No worker has room for another call: try again in a moment, or add workers."
+            if workers
+            else "No worker runs that could hold the call: try again in a moment, or start one.",
+            retry_after_s=NO_ROOM_RETRY_S,
+        )
 
 
 async def _undo(call: Call, orchestrations: Orchestrations, session_id: str, *, recorded: bool) -> None:

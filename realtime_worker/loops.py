@@ -21,6 +21,8 @@ ABANDONED_JOB_MS = 15_000
 SWEEP_BATCH = 100
 SWEEP_EVERY_S = 1.0
 REPORT_EVERY_S = 2.0
+# How long a report counts: a worker that misses several in a row is taken for dead.
+REPORTED_FOR_S = 10.0
 RENEW_AGAIN_S = 0.2
 # After a fault that nobody foresaw; long enough not to spin, short enough for leases to survive it.
 BROKEN_PAUSE_S = 0.5
@@ -110,9 +112,7 @@ async def report_forever(services: Services, registry: WorkerRegistry, roster: R
     settings = services.settings
     while True:
         try:
-            await registry.beat(
-                settings.worker_id, len(roster), settings.max_sessions, ttl_s=int(REPORT_EVERY_S * 5)
-            )
+            await registry.beat(settings.worker_id, len(roster), settings.max_sessions, ttl_s=REPORTED_FOR_S)
         except UnavailableError as error:
             _log.warning("worker not reported", extra={"code": error.code})
         await asyncio.sleep(REPORT_EVERY_S)

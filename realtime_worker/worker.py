@@ -14,6 +14,7 @@ from aiohttp import web
 from realtime_worker.control_plane import ControlPlane
 from realtime_worker.health import WorkerStatus, health_app
 from realtime_worker.loops import (
+    REPORTED_FOR_S,
     claim_forever,
     keep_going,
     listen_forever,
@@ -100,6 +101,9 @@ async def run_worker(settings: WorkerSettings) -> None:
                 keep("report", lambda: report_forever(services, registry, roster)),
                 keep("outbox", control_plane.deliver_forever),
             ]
+            # Before we say that we are ready: the control plane starts calls only where a worker has room.
+            with contextlib.suppress(UnavailableError):
+                await registry.beat(settings.worker_id, 0, settings.max_sessions, ttl_s=REPORTED_FOR_S)
             print(f"ready http://127.0.0.1:{settings.worker_port}", flush=True)  # noqa: T201  # for supervisors
             _log.info("worker ready", extra={"worker": settings.worker_id, "agents": list(catalog.names)})
             await stop.wait()

@@ -26,7 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+import redis
+
 from emulators.redis_server import RunningRedis, start_redis
+from shared.store.keys import WORKERS_BEATS, WORKERS_LOADS, WORKERS_TTL_S
+from shared.store.scripts import BEAT
 from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,6 +114,12 @@ class Stack:
         """Start Redis, again on the same port after `stop_redis`; what it held survives that."""
         self._redis = start_redis(self._redis_port, self._directory / "redis", append_only=True)
         return self._redis
+
+    def pretend_worker(self, capacity: int = 10_000) -> None:
+        """Register a worker that is not there, for tests that play it: without room no call starts."""
+        arguments = ("worker-1", f"0 {capacity}", 3_600_000, WORKERS_TTL_S)
+        with redis.Redis.from_url(self.redis_url) as client:
+            client.eval(BEAT.text, 2, WORKERS_BEATS, WORKERS_LOADS, *arguments)
 
     def stop_redis(self) -> None:
         """Stop Redis: connections are refused until `start_redis`."""

@@ -22,6 +22,7 @@ AGENTS = Path(__file__).parent / "agents"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("stack")) as running:
         running.start_redis()
+        running.pretend_worker()
         running.start_realtime("--no-speech", "--no-media")
         yield running
 

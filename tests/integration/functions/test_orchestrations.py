@@ -27,6 +27,7 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack for tests that break it."""
     with Stack(tmp_path / "stack") as running:
         running.start_redis()
+        running.pretend_worker()
         running.start_realtime("--no-speech", "--no-media")
         yield running
 

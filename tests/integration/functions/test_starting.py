@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import jwt
@@ -369,3 +370,18 @@ async def test_logs_hold_no_credentials(api: Api, functions: RunningFunctions, s
         "SECRET-INSTRUCTIONS",
     ):
         assert secret not in logged
+
+
+@pytest.mark.parametrize("capacity", [None, 0])
+async def test_no_call_starts_where_no_worker_has_room(tmp_path: Path, capacity: int | None) -> None:
+    with Stack(tmp_path) as stack:
+        stack.start_redis()
+        if capacity is not None:
+            stack.pretend_worker(capacity)
+        api = Api.application(stack.start_functions(AGENTS_DIR=str(AGENTS)))
+        for refused in (
+            await api.post("/token", {"agent": "plain"}),
+            await api.offer("plain"),
+        ):
+            assert refused.problem() == (503, "no_capacity")
+            assert int(refused.headers["retry-after"]) > 0
