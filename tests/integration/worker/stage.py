@@ -170,6 +170,9 @@ class Stage:
         await self._processes.wait_ready(self.emulator)
 
     async def start_worker(self) -> None:
+        """Start a worker, beside the ones that run; `worker` and `probe` are about the latest."""
+        self.worker_port = free_port()
+        self._environment["WORKER_PORT"] = str(self.worker_port)
         self.worker = await self._processes.start(
             Part(
                 name=f"worker-{time.monotonic_ns()}",
