@@ -56,9 +56,15 @@ async def place_call(
     # The caller brings the media stack and the speech models, which take a second to import.
     from emulators.caller.peer import CallError, WebRtcCaller
     from emulators.caller.recordings import RecordingError
-    from emulators.caller.script import run_script
+    from emulators.caller.script import prepared, run_script
     from emulators.caller.session_client import SessionClient, SessionClientError
+    from emulators.speech.weights import SpeechError
 
+    try:
+        # Before dialling: a bad recording starts no session, and no agent waits for our models.
+        lines = await prepared(turns)
+    except (RecordingError, SpeechError) as error:
+        raise LocalStackError(f"The call was not placed: {error}") from error
     caller = WebRtcCaller(host_addresses=await asyncio.to_thread(media_addresses, stack.realtime_url))
     try:
         async with (
@@ -69,12 +75,12 @@ async def place_call(
             console.say(f"\nSession {started.session_id}\n", "bold")
             following = asyncio.create_task(_follow(api, started.session_id, console))
             try:
-                await run_script(caller, turns, greeting_timeout_s=_GREETING_TIMEOUT_S)
+                await run_script(caller, lines, greeting_timeout_s=_GREETING_TIMEOUT_S)
                 entries = await _archived(following)
             finally:
                 following.cancel()
                 await asyncio.wait([following])
-    except (CallError, RecordingError, SessionClientError) as error:
+    except (CallError, SessionClientError) as error:
         raise LocalStackError(f"The call failed: {error}") from error
     finally:
         await caller.hang_up()
