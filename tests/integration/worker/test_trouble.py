@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -102,12 +103,14 @@ async def test_redis_refusing_connections_for_a_while_loses_nothing(stage: Stage
     session_id, call_id = await stage.talk()
     await stage.wait_entry(session_id, AgentTurn)
     await stage.proxy.cut()
+    over_at = asyncio.get_running_loop().time() + 5  # longer than the lease, and than any single attempt
     status, body = await stage.probe("/ready")
     assert (status, body["status"]) == (503, "redis_unavailable")
     assert (await stage.probe("/health"))[0] == 200
     await stage.say(call_id, "look up 8")
     await stage.say(call_id, "and a plain answer")
     assert await stage.entries(session_id, UserTurn) == []
+    await asyncio.sleep(over_at - asyncio.get_running_loop().time())
     await stage.proxy.mend()
     await stage.wait_entry(session_id, AgentTurn, lambda turn: "64" in turn.text)
     await stage.wait_entry(session_id, AgentTurn, lambda turn: "plain answer" in turn.text)
