@@ -148,6 +148,7 @@ async def _answer(request: func.HttpRequest, operation: Operation, handler: Hand
 
 
 def _problem(error: Exception, operation: Operation, session_id: str) -> func.HttpResponse:
+    from shared.telemetry import metrics
     from shared.telemetry.logs import get_logger
     from shared.telemetry.trace_context import current_trace_id
 
@@ -160,6 +161,7 @@ def _problem(error: Exception, operation: Operation, session_id: str) -> func.Ht
         log.error("request_failed", exc_info=error, extra={**fields, "error_type": type(error).__name__})
         return internal_problem(instance=instance, trace_id=trace_id)
     fields |= {"code": error.code, "status": int(error.status)}
+    metrics.count_refused(code=error.code)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request_failed", extra={**fields, "detail": error.detail})
     else:

@@ -50,6 +50,7 @@ async def started_session(
     """
     from shared.providers.session_config import realtime_session
     from shared.session.model import Session, SessionState, Transport
+    from shared.telemetry import metrics
 
     needs, principal = call.dependencies, call.caller.principal
     settings = needs.settings
@@ -88,6 +89,7 @@ async def started_session(
         )
         await needs.sessions.create(fresh)
         session = fresh
+        metrics.count_session_started(transport=fresh.transport.value, agent=fresh.agent)
         await orchestrations.start_new(
             SESSION_LIFECYCLE,
             session_id,

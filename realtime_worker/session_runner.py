@@ -306,7 +306,10 @@ class SessionRunner:
             self._on_attached()
         for record in records:
             if isinstance(record, SetState):
-                event = "ended" if record.state is SessionState.ENDED else "attached"
+                event = "attached"
+                if record.state is SessionState.ENDED:
+                    event = "ended"
+                    self._telemetry.ended(record.reason)
                 await report_lifecycle(
                     self._services.outbox, event, self.session_id, record.reason, self._traceparent
                 )

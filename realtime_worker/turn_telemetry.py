@@ -13,10 +13,9 @@ from shared.session.log import (
     Interrupted,
     LogEntry,
     ResponseUsage,
-    StateChanged,
     ToolFinished,
 )
-from shared.session.model import Session, SessionState
+from shared.session.model import Session
 from shared.telemetry import metrics, names
 from shared.telemetry.trace_context import Attribute, start_span
 
@@ -59,12 +58,14 @@ class TurnTelemetry:
                     metrics.count_interruption(agent=self._agent)
                 case ToolFinished():
                     self._tool(entry)
-                case StateChanged(state=SessionState.ENDED, reason=reason):
-                    metrics.count_session_ended(transport=self._transport, reason=reason)
                 case ErrorRecorded():
                     metrics.count_provider_error(provider=self._provider, code=entry.code)
                 case _:
                     pass
+
+    def ended(self, reason: str) -> None:
+        """Count the session's end; `reason` is an EndReason."""
+        metrics.count_session_ended(transport=self._transport, reason=reason)
 
     def _attached(self, entry: Attached) -> None:
         span = start_span(

@@ -36,6 +36,7 @@ from shared.store.outbox import Outbox
 from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
 from shared.store.workers import WorkerRegistry
+from shared.telemetry import metrics
 from shared.telemetry.logs import get_logger
 
 _log = get_logger(__name__)
@@ -61,6 +62,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         attach_queue=AttachQueue(redis),
     )
     roster = Roster(services)
+    metrics.observe_live_sessions(lambda: len(roster))
     registry = WorkerRegistry(redis)
     tokens = TokenRing(settings.signing_keys.get_secret_value())
     control_plane = ControlPlane(

@@ -149,10 +149,6 @@ class WebRtcCaller:
         """Wait until everything given to `say` has been sent, or the call is over."""
         await self._microphone.drained()
 
-    def fall_silent(self) -> None:
-        """Drop what has not been said yet."""
-        self._microphone.clear()
-
     @property
     def last_spoke_at(self) -> float | None:
         """When the last voiced frame of this caller's own speech was sent."""

@@ -67,11 +67,6 @@ class ResponseSequencer:
         """Whether somebody speaks, or is about to."""
         return bool(self._active or self._request or self._utterances or self._caller_speaks)
 
-    @property
-    def wants_reply(self) -> bool:
-        """Whether tool outputs wait for the model to speak about them."""
-        return self._wants_reply
-
     def open(self) -> None:
         """Requests may go out from now on."""
         self._open = True

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 MINIMUM_BYTES = 32
 _MINIMUM_DISTINCT_BYTES = 10
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
-EXAMPLE = "k1:BASE64 (make one: openssl rand -base64 32)"
 
 
 @dataclass(frozen=True, kw_only=True)

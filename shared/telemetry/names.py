@@ -10,24 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 # Spans of the control plane.
-SPAN_TOKEN: Final = "token.issue"  # noqa: S105  # a span's name
-SPAN_CALL_CREATE: Final = "call.create"
 SPAN_CALL_REGISTER: Final = "call.register"
-SPAN_SESSION_END: Final = "session.end"
-SPAN_LIFECYCLE_STEP: Final = "session_lifecycle"  # followed by the step: "session_lifecycle archive"
-SPAN_TOOL_STEP: Final = "tool_call"  # followed by the step: "tool_call execute"
 
 # Spans of the data plane.
 SPAN_ATTACH: Final = "call.attach"
-SPAN_SIDEBAND_CONNECT: Final = "sideband.connect"
-SPAN_TURN: Final = "conversation.turn"
-SPAN_CONTROL_MESSAGE: Final = "control.deliver"
-SPAN_HAND_OVER: Final = "session.hand_over"
 
 # Span names of the GenAI conventions: the operation, then what it works on.
 OPERATION_CHAT: Final = "chat"
 OPERATION_EXECUTE_TOOL: Final = "execute_tool"
-OPERATION_INVOKE_AGENT: Final = "invoke_agent"
 
 # Attributes of the GenAI conventions.
 GEN_AI_OPERATION: Final = "gen_ai.operation.name"
@@ -36,7 +26,6 @@ GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
 GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
 GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
-GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 GEN_AI_OUTPUT_TYPE: Final = "gen_ai.output.type"
 GEN_AI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
@@ -44,9 +33,7 @@ GEN_AI_CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # an attribute's name
 GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
 GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
-GEN_AI_TOOL_TYPE: Final = "gen_ai.tool.type"
 ERROR_TYPE: Final = "error.type"  # the Azure Monitor exporter leaves it out, hence ERROR_CODE below
-SERVER_ADDRESS: Final = "server.address"
 
 # Values of gen_ai.provider.name.
 PROVIDER_AZURE_OPENAI: Final = "azure.ai.openai"
@@ -58,7 +45,6 @@ CALL_ID: Final = "sidetone.call.id"
 TRANSPORT: Final = "sidetone.transport"
 WORKER: Final = "sidetone.worker"
 EPOCH: Final = "sidetone.epoch"
-ATTEMPT: Final = "sidetone.attempt"
 TURN_STATUS: Final = "sidetone.turn.status"
 TURN_FIRST_AUDIO_MS: Final = "sidetone.turn.first_audio_ms"
 TOOL_STATUS: Final = "sidetone.tool.status"

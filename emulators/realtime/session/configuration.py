@@ -111,10 +111,6 @@ class SessionConfiguration:
     def input_format(self) -> str:
         return text_at(self.data, "audio", "input", "format", "type", default="audio/pcm")
 
-    @property
-    def output_format(self) -> Json:
-        return object_at(self.data, "audio", "output", "format")
-
 
 def _default_format(transport: Transport) -> Json:
     return {"type": "audio/pcmu"} if transport == "sip" else {"type": "audio/pcm", "rate": 24_000}

@@ -116,10 +116,6 @@ class Conversation:
     def get(self, item_id: object) -> Item | None:
         return self._by_id.get(item_id) if isinstance(item_id, str) else None
 
-    @property
-    def last_id(self) -> str | None:
-        return self._items[-1].id if self._items else None
-
     def knows_call(self, call_id: str) -> bool:
         """Whether a function call of this id is in the conversation."""
         return call_id in self._calls

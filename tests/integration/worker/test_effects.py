@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
 import redis.asyncio
 
 from realtime_worker.roster import Roster
 from shared.errors import UnavailableError
-from shared.session.commands import Say
+from shared.session.commands import EndCall, Say
 from shared.session.log import CommandReceived, LogEntry
 from shared.session.model import SessionState, Usage
 from shared.store.ownership import Ownership
+from shared.telemetry import metrics
 from tests.integration.worker.in_process import WORKER, InProcess
 from tests.support.eventually import eventually
 from tests.support.scripted_provider import ScriptedProvider, ScriptedSocket
@@ -111,3 +113,19 @@ async def test_a_sideband_lost_while_redis_is_away_is_configured_at_once(
     await eventually(lambda: roster.held, what=f"{WORKER} still holds it")
     assert await parts.state(session_id) is SessionState.ACTIVE
     await roster.hand_back()
+
+
+async def test_an_end_is_counted_once_with_its_reason(
+    redis_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        metrics, "count_session_ended", lambda *, transport, reason: counted.append((transport, reason))
+    )
+    parts = InProcess(redis_client, ScriptedProvider())
+    roster = Roster(parts.services)
+    session_id, _ = await talking(parts, roster)
+    await parts.services.inbox.put(session_id, EndCall(reason="operator_ended"))
+    roster.wake(session_id)
+    await eventually(lambda: len(roster) == 0, what="the session is over")
+    assert counted == [("webrtc", "operator_ended")]
