@@ -31,6 +31,7 @@ LEASES_TTL_S = 7 * DAY_S
 QUEUES_TTL_S = 7 * DAY_S
 WORKERS_TTL_S = DAY_S
 OUTBOX_SEEN_TTL_S = DAY_S
+DELIVERIES_TTL_S = 4 * DAY_S
 SIDE_KEY_GRACE_S = DAY_S
 """The index and a call's mapping to its session outlive a record by this, so that they never go first."""
 
@@ -114,6 +115,16 @@ def wake_channel(worker: str) -> str:
 def outbox_seen_key(dedupe: str) -> str:
     """Return the key that remembers a message of the outbox; a digest, so it tells nothing of a session."""
     return f"{{{OUTBOX_STREAM}}}:seen:{hashlib.sha256(dedupe.encode()).hexdigest()[:32]}"
+
+
+def delivery_key(source: str, delivery_id: str) -> str:
+    """Return the key that remembers a delivery of a webhook or of Event Grid.
+
+    A digest: senders choose ids, of any length, and they may tell of a caller. The source goes in with
+    its length, so that no other pair of texts gives the same key.
+    """
+    told = f"{len(source)}:{source}:{delivery_id}"
+    return f"deliveries:{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
 
 def rate_key(principal: str, action: str) -> str:

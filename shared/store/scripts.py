@@ -497,6 +497,40 @@ return jobs
 """,
 )
 
+# A delivery holds the token of the claim under which it is handled, or '=' and the token under which it was.
+# KEYS: the delivery. ARGV: token, life of the claim in ms. Replies how it stands, and the ms that a
+# claim of somebody else has left.
+CLAIM_DELIVERY = Script(
+    "claim_delivery",
+    """
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, 1, 1) == '=' then return {'done'} end
+if held and held ~= ARGV[1] then return {'under_way', tostring(redis.call('PTTL', KEYS[1]))} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {'claimed'}
+""",
+)
+
+# KEYS: the delivery. ARGV: token, how long to remember it in s. What is done is done, also under a claim
+# that lapsed meanwhile; the reply tells whether it held.
+FINISH_DELIVERY = Script(
+    "finish_delivery",
+    """
+local held = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], '=' .. ARGV[1], 'EX', ARGV[2])
+return {(held == ARGV[1] or held == '=' .. ARGV[1]) and 'ok' or 'lapsed'}
+""",
+)
+
+# KEYS: the delivery. ARGV: token.
+RELEASE_DELIVERY = Script(
+    "release_delivery",
+    """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return {'ok'}
+""",
+)
+
 # KEYS: stream, and for the attach queue waiting. ARGV: group, job, session.
 FINISH_JOB = Script(
     "finish_job",

@@ -9,6 +9,7 @@ from shared.session.jobs import LifecycleEvent, StartDurableTool
 from shared.session.log import Archived, Attached, ToolStatus
 from shared.session.model import Session, SessionState, Usage
 from shared.store.attach_queue import AttachQueue
+from shared.store.deliveries import Claimed, Deliveries, Done
 from shared.store.event_log import EventLog
 from shared.store.inbox import Inbox
 from shared.store.keys import LEASES_EXPIRY, LEASES_HOLDERS
@@ -119,3 +120,10 @@ async def _around(redis: Redis) -> None:
     await workers.beat("w2", 1, 100, 10)
     await workers.leave("w2")
     assert [info.worker for info in await workers.snapshot()] == ["w1"]
+    deliveries = Deliveries(redis)
+    claim = await deliveries.claim("topic", "evt_1")
+    assert isinstance(claim, Claimed)
+    await deliveries.release("topic", "evt_1", claim)
+    async with deliveries.handling("topic", "evt_1") as first:
+        assert first
+    assert isinstance(await deliveries.claim("topic", "evt_1"), Done)
