@@ -14,7 +14,7 @@ Every key has a time to live.
   that is. What they hold is trimmed on access besides: a queue by finishing its jobs and by
   a length limit, the index when it is paged or added to, leases when they are released or
   found to be of a dead session, workers when they are listed.
-- Keys of limits live as long as what they limit.
+- Keys of limits live as long as what they limit; a delivery is remembered longer than its sender repeats it.
 """
 
 from __future__ import annotations

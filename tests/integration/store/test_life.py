@@ -52,6 +52,8 @@ async def test_every_key_has_a_time_to_live_and_the_right_one(redis_client: Redi
             expected = 3600 + keys.SIDE_KEY_GRACE_S
         elif key.startswith("{control:outbox}:seen:"):
             expected = keys.OUTBOX_SEEN_TTL_S
+        elif key.startswith("deliveries:"):
+            expected = keys.DELIVERIES_TTL_S
         else:
             assert key.startswith("limits:"), f"a key that nobody documented: {key}"
             expected = 60
