@@ -104,6 +104,7 @@ class Stage:
             WORKER_HOST="127.0.0.1",
             WORKER_PORT=str(port),
             MAX_SESSIONS="1000",
+            DRAIN_S="0",
         )
         self.worker_url = f"http://127.0.0.1:{port}"
         return running.process.pid

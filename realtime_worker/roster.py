@@ -24,7 +24,7 @@ from shared.telemetry.logs import bind_session, get_logger
 
 # A session whose runner breaks this often by our own fault ends instead of breaking for ever.
 BREAKS_ALLOWED = 3
-# How long a stopping worker finishes what it owes the attach queue; others take over the rest.
+# How long a stopping worker finishes what it owes, sessions and then the attach queue; others do the rest.
 ERRANDS_S = 2.0
 
 _log = get_logger(__name__)
@@ -88,10 +88,28 @@ class Roster:
             self._letting_go.add(session_id)
             self._tasks[session_id].cancel()
 
-    async def hand_back(self) -> None:
-        """Take no more, release every session and queue it for another worker."""
+    def close(self) -> None:
+        """Take no more sessions."""
         self._stopping = True
+
+    @property
+    def runners(self) -> list[SessionRunner]:
+        """The conversations that go on here."""
+        return [runner for runner in self._runners.values() if not runner.left]
+
+    def move(self, session_id: str) -> None:
+        """Finish what this worker owes the session, then release it and queue it for another worker."""
+        self._letting_go.add(session_id)
+        self._runners[session_id].leave()
+
+    async def hand_back(self) -> None:
+        """Take no more, release every session at once and queue it for another worker."""
+        self.close()
+        for session_id in list(self._runners):
+            self.move(session_id)
         tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=ERRANDS_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,7 +176,7 @@ class Roster:
         return epoch
 
     async def _run(self, job: AttachJob, epoch: int) -> bool:
-        """Run the session until it is over or somebody else's. False: a fault of ours, try it once more."""
+        """Run the session until it is over or somebody else's. False: it goes on, here or elsewhere."""
         services = self._services
         try:
             session = await until_redis_answers(lambda: services.sessions.get(job.session_id))
@@ -170,6 +188,8 @@ class Roster:
                 self._letting_go.add(job.session_id)
                 self._runners.pop(job.session_id, None)
             self._breaks.pop(job.session_id, None)
+            if runner.left:
+                return False
         except FencedError:
             _log.warning("session was taken over before it began")
         except SidetoneError as error:

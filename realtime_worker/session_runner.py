@@ -45,6 +45,9 @@ from shared.telemetry.logs import bind_session, get_logger
 from shared.tools.execution import ToolOutcome
 
 INBOX_BATCH = 50
+# How many effects may wait while Redis is away: some ten minutes of talk. Then the provider is not read
+# until there is room again: it keeps its events, and what it could not deliver is found after re-attaching.
+PENDING_LIMIT = 1_000
 
 _log = get_logger(__name__)
 
@@ -77,7 +80,11 @@ class SessionRunner:
         )
         self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
         self._socket: ProviderSocket | None = None
+        self._inputs: list[asyncio.Task[None]] = []
+        self._leaving = False
         self._pending: deque[Effect] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
         self._effects_wake = asyncio.Event()
         self._unrecorded_sends: deque[Send] = deque()
         self._unrecorded_wake = asyncio.Event()
@@ -86,6 +93,7 @@ class SessionRunner:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0
         self._finished = asyncio.Event()
+        self._fault: Exception | None = None
 
     @property
     def session_id(self) -> str:
@@ -95,21 +103,49 @@ class SessionRunner:
     def epoch(self) -> int:
         return self._epoch
 
+    @property
+    def carries_media(self) -> bool:
+        """Whether the caller's audio passes through this process."""
+        return self._session.transport.carries_media
+
+    @property
+    def settled(self) -> bool:
+        """Whether `leave` would cut nothing off: no inline tool runs, and no goodbye is being said."""
+        return self._tools.idle and self._conversation.phase is not Phase.LEAVING
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody speaks or is about to."""
+        return self._conversation.quiet
+
+    @property
+    def left(self) -> bool:
+        """Whether `run` returned for `leave`, with the session still going on."""
+        return self._leaving and not self._finished.is_set()
+
     def wake(self) -> None:
         """There may be something new in the inbox."""
         self._inbox_wake.set()
+
+    def leave(self) -> None:
+        """Listen no more; `run` returns when what is owed is written and sent, and no tool runs."""
+        self._leaving = True
+        for task in self._inputs:
+            task.cancel()
+        self._effects_wake.set()
 
     async def run(self) -> None:
         """Return when the session is over or belongs to somebody else; clean up when cancelled."""
         with bind_session(self.session_id):
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    workers = [
+                    self._inputs = [
                         tasks.create_task(self._connection(), name=f"connection {self.session_id}"),
                         tasks.create_task(self._inbox(), name=f"inbox {self.session_id}"),
-                        tasks.create_task(self._unrecorded(), name=f"sends {self.session_id}"),
                     ]
-                    tasks.create_task(self._effects(workers), name=f"effects {self.session_id}")
+                    sends = tasks.create_task(self._unrecorded(), name=f"sends {self.session_id}")
+                    effects = self._effects([*self._inputs, sends])
+                    tasks.create_task(effects, name=f"effects {self.session_id}")
             except* FencedError:
                 _log.warning("session belongs to another worker now", extra={"epoch": self._epoch})
             finally:
@@ -134,6 +170,8 @@ class SessionRunner:
             else:
                 self._pending.append(effect)
                 self._effects_wake.set()
+        if len(self._pending) >= PENDING_LIMIT:
+            self._room.clear()
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -149,7 +187,15 @@ class SessionRunner:
 
     def _tick(self) -> None:
         self._timer = None
-        self._apply(self._conversation.tick(now_ms()))
+        self._react(lambda: self._conversation.tick(now_ms()))
+
+    def _react(self, reaction: Callable[[], Iterable[Effect]]) -> None:
+        """Apply what the core makes of something that no task of ours waits for; a fault breaks `run`."""
+        try:
+            self._apply(reaction())
+        except Exception as error:  # would else reach nobody but the event loop
+            self._fault = error
+        self._effects_wake.set()
 
     async def _connection(self) -> None:
         """Hold the sideband: attach, read until it closes, attach again until the call is gone."""
@@ -180,6 +226,7 @@ class SessionRunner:
             effects = conversation.provider_event(event, at)
             if effects:
                 self._apply(effects)
+                await self._room.wait()
             else:
                 self._set_timer()
             if configuring and conversation.phase is not Phase.CONFIGURING:
@@ -240,11 +287,14 @@ class SessionRunner:
         A drain without records is committed too: that is how an owner learns, before it acts, that the
         session is somebody else's.
         """
-        while not self._finished.is_set():
+        while not (self._finished.is_set() or self._may_leave()):
             await self._effects_wake.wait()
             self._effects_wake.clear()
+            if self._fault is not None:
+                raise self._fault
             drained = list(self._pending)
             self._pending.clear()
+            self._room.set()
             records = [e for e in drained if isinstance(e, RecordEffect)]
             known = await self._commits.commit(records)
             await self._announce(records)
@@ -253,6 +303,9 @@ class SessionRunner:
                     await self._carry_out(effect)
         for worker in workers:
             worker.cancel()
+
+    def _may_leave(self) -> bool:
+        return self._leaving and not self._pending and self._tools.idle
 
     async def _carry_out(self, effect: OutwardEffect) -> None:
         match effect:
@@ -276,8 +329,8 @@ class SessionRunner:
                 self._finished.set()
 
     def _tool_finished(self, effect: RunInline, outcome: ToolOutcome) -> None:
-        self._apply(
-            self._conversation.tool_finished(
+        self._react(
+            lambda: self._conversation.tool_finished(
                 effect.tool_call_id, outcome.status, outcome.output, outcome.duration_ms, now_ms()
             )
         )

@@ -22,13 +22,24 @@ class ToolTasks:
         self._agent = agent
         self._session = session
         self._traceparent = traceparent
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[ToolOutcome]] = set()
 
     def start(self, call: RunInline, done: Callable[[RunInline, ToolOutcome], None]) -> None:
         """Run the tool and call `done` with its outcome, unless closed before."""
-        task = asyncio.create_task(self._run(call, done), name=f"tool {call.name}")
+
+        def finished(task: asyncio.Task[ToolOutcome]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                done(call, task.result())
+
+        task = asyncio.create_task(self._run(call), name=f"tool {call.name}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(finished)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no tool runs."""
+        return not self._tasks
 
     async def close(self) -> None:
         """Cancel what runs and wait for it; safe to call twice."""
@@ -37,7 +48,7 @@ class ToolTasks:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _run(self, call: RunInline, done: Callable[[RunInline, ToolOutcome], None]) -> None:
+    async def _run(self, call: RunInline) -> ToolOutcome:
         session_id = self._session.session_id
         context = ToolContext(
             session_id=session_id,
@@ -57,4 +68,4 @@ class ToolTasks:
         ) as tool_span:
             outcome = await run_tool(self._agent.tools[call.name], call.arguments, context)
             tool_span.set_attribute(names.TOOL_STATUS, outcome.status.value)
-        done(call, outcome)
+        return outcome

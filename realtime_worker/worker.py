@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from aiohttp import web
 
 from realtime_worker.control_plane import ControlPlane
+from realtime_worker.hand_over import HandOver
 from realtime_worker.health import WorkerStatus, health_app
 from realtime_worker.loops import (
     REPORTED_FOR_S,
@@ -97,10 +98,10 @@ async def run_worker(settings: WorkerSettings) -> None:
                 keep("claim", lambda: claim_forever(services, roster)),
                 keep("sweep", lambda: sweep_forever(services, roster)),
             ]
+            reporting = keep("report", lambda: report_forever(services, registry, roster))
             standing = [
                 keep("renew", lambda: renew_forever(services, roster)),
                 keep("listen", lambda: listen_forever(lambda: WakeUps(redis, settings.worker_id), roster)),
-                keep("report", lambda: report_forever(services, registry, roster)),
                 keep("outbox", control_plane.deliver_forever),
             ]
             # Before we say that we are ready: the control plane starts calls only where a worker has room.
@@ -110,13 +111,14 @@ async def run_worker(settings: WorkerSettings) -> None:
             _log.info("worker ready", extra={"worker": settings.worker_id, "agents": list(catalog.names)})
             await stop.wait()
             _log.info("worker stopping", extra={"sessions": len(roster)})
-            for task in claiming:
+            for task in [*claiming, reporting]:
                 task.cancel()
-            await roster.hand_back()
+            await asyncio.wait([reporting])
+            with contextlib.suppress(UnavailableError):
+                await registry.leave(settings.worker_id)  # no call starts for us, nobody hands us one over
+            await HandOver(roster, services.ownership, registry, settings.worker_id).run(settings.drain_s)
             for task in standing:
                 task.cancel()
-        with contextlib.suppress(UnavailableError):
-            await registry.leave(settings.worker_id)
     finally:
         await runner.cleanup()
         await provider.close()

@@ -238,6 +238,8 @@ class WorkerSettings(CommonSettings):
     lease_renew_s: float = Field(default=2.0, validate_default=True, ge=0.05, le=100, examples=["2"])
     attach_timeout_s: float = Field(default=20.0, gt=0, le=300, examples=["20"])
     provider_ping_s: float = Field(default=20.0, gt=0, le=300, examples=["20"])
+    # How long a stopping worker keeps calls that no other worker has room for, or whose audio it carries.
+    drain_s: float = Field(default=20.0, ge=0, le=3600, examples=["20"])
 
     @field_validator("lease_renew_s")
     @classmethod

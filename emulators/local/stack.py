@@ -95,7 +95,8 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
             name="worker",
             title="the worker",
             command=[sys.executable, "-m", "realtime_worker"],
-            environment={**environment, **settings},
+            # There is no other worker to wait for.
+            environment={"DRAIN_S": "0", **environment, **settings},
             directory=REPOSITORY,
         )
     )

@@ -94,6 +94,11 @@ class Conversation:
     def phase(self) -> Phase:
         return self._phase
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody speaks or is about to: what another owner would miss while it attaches is nothing."""
+        return not self._responses.busy
+
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` wants to be called next, or None."""
         if self._phase is Phase.OVER:

@@ -28,6 +28,11 @@ class Transport(StrEnum):
     ACS = "acs"
     WEBSOCKET = "websocket"
 
+    @property
+    def carries_media(self) -> bool:
+        """Whether the worker's provider socket carries the audio too, instead of a sideband beside it."""
+        return self in (Transport.ACS, Transport.WEBSOCKET)
+
 
 class EndReason(StrEnum):
     """Why a session ended; stable, for programs and reports."""

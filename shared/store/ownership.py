@@ -97,6 +97,19 @@ class Ownership:
         await scripts.DISOWN.run(self._redis, SessionKeys(session_id).all, [epoch])
         await scripts.LAPSE_LEASE.run(self._redis, _LEASE_KEYS, [session_id, epoch])
 
+    async def taken_over(self, given_up: Mapping[str, int]) -> set[str]:
+        """Return those of the sessions (session id to the epoch of the one who gives it up) that have a
+        newer owner, or need none because they are over."""
+        if not given_up:
+            return set()
+        told = await answered(self._redis.hmget(keys.LEASES_HOLDERS, list(given_up)))
+        taken: set[str] = set()
+        for (session_id, epoch), holder in zip(given_up.items(), cast("list[str | None]", told), strict=True):
+            newer, _, worker = (holder or "").partition(" ")
+            if holder is None or (worker and int(newer) > epoch):
+                taken.add(session_id)
+        return taken
+
     async def lapsed(self, limit: int) -> list[str]:
         """Return up to `limit` sessions whose lease has expired, the longest expired first."""
         return await scripts.LAPSED_LEASES.run(self._redis, _LEASE_KEYS, [limit])

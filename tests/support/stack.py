@@ -184,9 +184,10 @@ class Stack:
             "WORKER_HOST": "127.0.0.1",
             "WORKER_PORT": str(free_port()),
             "WORKER_ID": name,
+            "DRAIN_S": "0",
         }
         return self._start(
-            name, [sys.executable, "-m", "realtime_worker"], self.environment(**own, **settings)
+            name, [sys.executable, "-m", "realtime_worker"], self.environment(**{**own, **settings})
         )
 
     def environment(self, **settings: str) -> dict[str, str]:

@@ -113,6 +113,7 @@ class Stage:
             "CONTROL_PLANE_URL": f"http://127.0.0.1:{self.control_plane.port}",
             "WORKER_PORT": str(self.worker_port),
             "WORKER_HOST": "127.0.0.1",
+            "DRAIN_S": "0",
             "DESK_LEDGER": str(self.ledger),
         }
         settings = WorkerSettings(
@@ -243,9 +244,9 @@ class Stage:
     async def command(self, session_id: str, command: Command) -> None:
         await self.inbox.put(session_id, command)
 
-    async def probe(self, path: str) -> tuple[int, dict[str, object]]:
-        """Ask the worker's own HTTP face."""
-        async with self.http.get(f"http://127.0.0.1:{self.worker_port}{path}") as response:
+    async def probe(self, path: str, *, port: int | None = None) -> tuple[int, dict[str, object]]:
+        """Ask the HTTP face of a worker, the latest unless `port` says another."""
+        async with self.http.get(f"http://127.0.0.1:{port or self.worker_port}{path}") as response:
             return response.status, await response.json()
 
     # --- what happened -------------------------------------------------------------------------------

@@ -37,6 +37,13 @@ def huge() -> str:
     return "x" * 1_000_000
 
 
+@tool(idempotent=False, timeout_s=30)
+async def charge(context: ToolContext) -> dict[str, str]:
+    """Take money once the gate file is there; the ledger shows how often this took effect."""
+    await _gate()
+    return _entered(context, "charge")
+
+
 @tool(execution="durable", idempotent=True)
 def book(context: ToolContext, day: str = "monday") -> dict[str, str]:
     """Book a day; the ledger shows how often this took effect."""
@@ -46,10 +53,14 @@ def book(context: ToolContext, day: str = "monday") -> dict[str, str]:
 @tool(execution="durable", idempotent=True)
 async def slow_book(context: ToolContext, day: str = "monday") -> dict[str, str]:
     """Book a day once the gate file is there."""
+    await _gate()
+    return _entered(context, day)
+
+
+async def _gate() -> None:
     gate = Path(os.environ["DESK_LEDGER"]).with_suffix(".gate")
     while not gate.exists():
         await asyncio.sleep(0.02)
-    return _entered(context, day)
 
 
 def _entered(context: ToolContext, day: str) -> dict[str, str]:
