@@ -72,6 +72,25 @@ class RealtimeProvider(Protocol):
         """Exchange an SDP offer for an answer."""
         ...
 
+    async def accept_call(self, call_id: str, session: Mapping[str, object]) -> None:
+        """Answer a SIP call that rings, with this session. It is sent once, and never repeated.
+
+        After a failure that is retryable nobody knows whether the call was answered. A success does not
+        mean that it is up either: the first sideband does. `call_not_found`: it rings no longer.
+        """
+        ...
+
+    async def reject_call(self, call_id: str, status_code: int) -> bool:
+        """Refuse a SIP call that rings, with a final SIP status; return False when it rings no longer."""
+        ...
+
+    async def refer_call(self, call_id: str, target_uri: str) -> None:
+        """Transfer an accepted SIP call to a `tel:` or `sip:` URI. The call then leaves the service.
+
+        A success means that the request was taken: whether the other side picks up is not told.
+        """
+        ...
+
     async def hang_up(self, call_id: str) -> bool:
         """End a call; return False when the service no longer knows it."""
         ...

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Set-up requests sit in a caller's path: fail in time for the caller to hear about it.
 REST_TIMEOUT_S = 10.0
 REST_RETRIES = 1
+# Somebody hears it ring meanwhile, and the sender of the webhook waits for our answer for about 10 s.
+ACCEPT_TIMEOUT_S = 4.0
 
 
 class RealtimeApi:
@@ -71,6 +73,26 @@ class RealtimeApi:
                 "provider_rejected", "The realtime service answered an SDP offer without naming the call."
             )
         return CreatedCall(call_id=call_id, sdp_answer=response.http_response.text)
+
+    async def accept_call(self, call_id: str, session: Mapping[str, object]) -> None:
+        # Without the SDK's retry: after a lost answer it would be told that the call is taken, or gone.
+        client = (await self._client()).with_options(max_retries=0, timeout=ACCEPT_TIMEOUT_S)
+        with provider_failures():
+            await client.realtime.calls.accept(call_id, type="realtime", extra_body=dict(session))
+
+    async def reject_call(self, call_id: str, status_code: int) -> bool:
+        client = await self._client()
+        try:
+            with provider_failures():
+                await client.realtime.calls.reject(call_id, status_code=status_code)
+        except NotFoundError:
+            return False
+        return True
+
+    async def refer_call(self, call_id: str, target_uri: str) -> None:
+        client = await self._client()
+        with provider_failures():
+            await client.realtime.calls.refer(call_id, target_uri=target_uri)
 
     async def hang_up(self, call_id: str) -> bool:
         client = await self._client()
