@@ -58,12 +58,16 @@ class EndRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
 
 
 class UsageView(msgspec.Struct, kw_only=True, frozen=True):
-    """Token counts summed over the responses of a session."""
+    """Token counts summed over the responses of a session.
+
+    cost: what they cost, in the currency of the worker's TOKEN_PRICES; 0 where none are set.
+    """
 
     responses: int
     input_tokens: int
     cached_tokens: int
     output_tokens: int
+    cost: float
 
 
 class SessionView(msgspec.Struct, kw_only=True, frozen=True):

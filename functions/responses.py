@@ -73,6 +73,7 @@ def session_view(session: Session) -> SessionView:
             input_tokens=usage.input_tokens,
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_tokens,
+            cost=usage.cost_micros / 1e6,
         ),
         summary=session.summary or None,
     )

@@ -8,7 +8,6 @@ from collections.abc import Coroutine
 
 from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
-from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Record, SetState
 from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.setup import ConversationSetup
@@ -187,6 +186,8 @@ class Roster:
             finally:
                 self._letting_go.add(job.session_id)
                 self._runners.pop(job.session_id, None)
+                if services.recorder is not None:
+                    services.recorder.release(job.session_id, epoch)
             self._breaks.pop(job.session_id, None)
             if runner.left:
                 return False
@@ -210,7 +211,7 @@ class Roster:
             lambda: services.ownership.unanswered_tools(session.session_id)
         )
         answered = await until_redis_answers(lambda: services.ownership.answered_tools(session.session_id))
-        conversation = Conversation(
+        conversation = services.conversation(
             ConversationSetup(
                 session_id=session.session_id,
                 agent=agent.name,
@@ -227,7 +228,9 @@ class Roster:
                 answered=answered,
                 resumed=session.connected_at_ms > 0,
                 usage=session.usage,
-            )
+                prices=services.prices,
+            ),
+            session.transport,
         )
         traceparent = session.traceparent or job.traceparent
 
@@ -316,4 +319,5 @@ def _limits(agent: Agent, session: Session) -> Limits:
         idle_ms=agent.limits.idle_s * 1000,
         ends_at_ms=(session.created_at_ms + session.max_duration_s * 1000) if session.max_duration_s else 0,
         max_tokens=agent.limits.max_tokens or 0,
+        max_cost_micros=round((agent.limits.max_cost or 0) * 1e6),
     )

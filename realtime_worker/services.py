@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from realtime_worker.conversation.core import Conversation
+from realtime_worker.conversation.setup import ConversationSetup
+from realtime_worker.recording.recorder import Recorder
 from shared.agents.catalog import AgentCatalog
 from shared.providers.protocol import RealtimeProvider
+from shared.session.prices import TokenPrices
 from shared.settings import WorkerSettings
 from shared.store.attach_queue import AttachQueue
 from shared.store.inbox import Inbox
@@ -27,6 +31,14 @@ class Services:
     inbox: Inbox
     outbox: Outbox
     attach_queue: AttachQueue
+    prices: TokenPrices | None = None
+    recorder: Recorder | None = None
+
+    def conversation(self, setup: ConversationSetup, transport: str) -> Conversation:
+        """Return a new conversation; one that is recorded, where the worker records."""
+        if self.recorder is None:
+            return Conversation(setup)
+        return self.recorder.conversation(setup, transport)
 
 
 def now_ms() -> int:

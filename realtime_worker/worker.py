@@ -23,13 +23,15 @@ from realtime_worker.loops import (
     report_forever,
     sweep_forever,
 )
+from realtime_worker.recording.recorder import Recorder
 from realtime_worker.roster import Roster
 from realtime_worker.services import Services
-from shared.agents.catalog import load_agents
+from shared.agents.catalog import AgentCatalog, load_agents
 from shared.errors import SidetoneError, UnavailableError
 from shared.providers import make_provider
 from shared.security.tokens import TokenRing
-from shared.settings import WorkerSettings
+from shared.session.prices import EXAMPLE_PRICES, TokenPrices, parse_prices
+from shared.settings import SettingsError, WorkerSettings
 from shared.store.attach_queue import AttachQueue
 from shared.store.connection import answered, connect
 from shared.store.inbox import Inbox, WakeUps
@@ -50,6 +52,8 @@ async def run_worker(settings: WorkerSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     catalog = load_agents(settings.agents_dir)
+    prices = parse_prices(settings.token_prices)
+    _need_prices(catalog, prices)
     redis = connect(settings)
     provider = make_provider(settings, ping_s=settings.provider_ping_s)
     services = Services(
@@ -61,6 +65,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         inbox=Inbox(redis),
         outbox=Outbox(redis),
         attach_queue=AttachQueue(redis),
+        prices=prices,
+        recorder=Recorder.from_settings(settings),
     )
     roster = Roster(services)
     metrics.observe_live_sessions(lambda: len(roster))
@@ -123,7 +129,21 @@ async def run_worker(settings: WorkerSettings) -> None:
         await runner.cleanup()
         await provider.close()
         await redis.aclose()
+        if services.recorder is not None:
+            await asyncio.to_thread(services.recorder.close)
     _log.info("worker stopped")
+
+
+def _need_prices(catalog: AgentCatalog, prices: TokenPrices | None) -> None:
+    """A cost limit that nothing counts would be no limit."""
+    limited = [name for name in catalog.names if catalog.get(name).limits.max_cost is not None]
+    if limited and prices is None:
+        raise SettingsError(
+            (
+                f"TOKEN_PRICES: is missing, and max_cost limits {', '.join(limited)}. "
+                f"Example: TOKEN_PRICES={EXAMPLE_PRICES}",
+            )
+        )
 
 
 async def _listen(runner: web.AppRunner, settings: WorkerSettings) -> None:

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from shared.errors import SidetoneError
 from shared.security.signing_keys import parse_signing_keys
+from shared.session.prices import EXAMPLE_PRICES, parse_prices
 
 _UNAMBIGUOUS = "abcdefghjkmnpqrstvwxyz"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -99,6 +100,11 @@ def _redis_address(value: str) -> str:
 
 def _signing_keys(value: SecretStr) -> SecretStr:
     parse_signing_keys(value.get_secret_value())
+    return value
+
+
+def _token_prices(value: str) -> str:
+    parse_prices(value)
     return value
 
 
@@ -240,6 +246,16 @@ class WorkerSettings(CommonSettings):
     provider_ping_s: float = Field(default=20.0, gt=0, le=300, examples=["20"])
     # How long a stopping worker keeps calls that no other worker has room for, or whose audio it carries.
     drain_s: float = Field(default=20.0, ge=0, le=3600, examples=["20"])
+    # Of a million tokens, in one currency; what `limits.max_cost` of the agents is counted in.
+    token_prices: Annotated[str, AfterValidator(_token_prices)] = Field(default="", examples=[EXAMPLE_PRICES])
+
+    # Where sessions are recorded for replay, without what is said; empty: nowhere. Bounds of one recording,
+    # of all together, and the share of sessions.
+    recordings_dir: str = Field(default="", examples=["/var/lib/sidetone/recordings"])
+    recording_max_bytes: int = Field(default=5 << 20, ge=4096, le=1 << 30, examples=["5242880"])
+    recording_max_s: float = Field(default=3600, gt=0, le=86400, examples=["3600"])
+    recordings_max_bytes: int = Field(default=1 << 30, ge=4096, examples=["1073741824"])
+    recorded_share: float = Field(default=1.0, ge=0, le=1, examples=["0.1"])
 
     @field_validator("lease_renew_s")
     @classmethod

@@ -8,6 +8,8 @@ from shared.session.model import EndReason
 
 # A goodbye needs time before the provider cuts the call by itself.
 PROVIDER_MARGIN_MS = 30_000
+# The provider tells its end in whole seconds of its own clock.
+CLOCKS_DIFFER_MS = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +19,13 @@ class Limits:
     idle_ms: how long neither side says or does anything.
     ends_at_ms: when the call is over at the latest, Unix milliseconds.
     max_tokens: input and output tokens of all responses together, as billed.
+    max_cost_micros: what they cost, in millionths of the prices' currency.
     """
 
     idle_ms: int = 0
     ends_at_ms: int = 0
     max_tokens: int = 0
+    max_cost_micros: int = 0
 
 
 class LimitWatch:
@@ -32,6 +36,7 @@ class LimitWatch:
         self._active_at_ms = 0
         self._provider_ends_at_ms = 0
         self._tokens = 0
+        self._cost_micros = 0
 
     def activity(self, now_ms: int) -> None:
         """Somebody said or did something."""
@@ -41,9 +46,15 @@ class LimitWatch:
         """The provider has told when its session ends; 0 if it has not."""
         self._provider_ends_at_ms = at_ms
 
-    def spent(self, tokens: int) -> None:
-        """The sum of billed tokens so far."""
+    def provider_is_over(self, now_ms: int) -> bool:
+        """Return whether the provider's session has reached its longest time."""
+        ends_at_ms = self._provider_ends_at_ms
+        return bool(ends_at_ms) and now_ms >= ends_at_ms - CLOCKS_DIFFER_MS
+
+    def spent(self, tokens: int, cost_micros: int) -> None:
+        """The sums of billed tokens and of their cost so far."""
         self._tokens = tokens
+        self._cost_micros = cost_micros
 
     def next_deadline_ms(self) -> int | None:
         """Return when a limit can be reached by time alone, or None."""
@@ -53,7 +64,10 @@ class LimitWatch:
         """Return why the call must end now, or None. While somebody is `busy`, there is no idleness."""
         if busy:
             self._active_at_ms = now_ms
-        if self._limits.max_tokens and self._tokens >= self._limits.max_tokens:
+        limits = self._limits
+        too_many = limits.max_tokens and self._tokens >= limits.max_tokens
+        too_dear = limits.max_cost_micros and self._cost_micros >= limits.max_cost_micros
+        if too_many or too_dear:
             return EndReason.BUDGET
         return next((reason for at, reason in self._times() if now_ms >= at), None)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from realtime_worker.conversation.limits import Limits
-from shared.session.log import ToolCalled, ToolExecution
+from shared.session.log import LogEntry, ToolCalled, ToolExecution
 from shared.session.model import Usage
+from shared.session.prices import TokenPrices
 
 
 class Phase(Enum):
@@ -32,7 +33,10 @@ class ConversationSetup:
         provider may show them once more, or may never have got the last output.
     farewell: said before the server ends the call by itself.
     limits: what makes the server do that.
+    prices: of the model's tokens, None where they are not known.
     resumed: another owner has talked here before: no greeting, no history replay.
+    own_session: the provider's session belongs to our own connection and ends with it; the next one is
+        seeded from `history`, the session's log so far, and `call_id` is empty.
     """
 
     session_id: str
@@ -49,4 +53,7 @@ class ConversationSetup:
     unanswered: tuple[ToolCalled, ...] = ()
     answered: Mapping[str, str] = field(default_factory=dict[str, str])
     resumed: bool = False
+    own_session: bool = False
+    history: tuple[LogEntry, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    prices: TokenPrices | None = None

@@ -1,4 +1,4 @@
-"""`python -m shared.agents check [DIR]`: check an agents directory without starting anything."""
+"""`python -m shared.agents check [DIR]`: check an agents directory, and the policy for phone calls in it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import sys
 
 from shared.agents.agent import Agent
 from shared.agents.catalog import load_agents
-from shared.agents.problems import AgentLoadError
+from shared.errors import SidetoneError
+from shared.telephony.policy_file import load_policy
 
 
 def main() -> int:
     """Return 0 after a summary of the agents, 1 after the list of what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m shared.agents", description="Check agents.")
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="read every agent, prompt and tool, and say what is wrong")
+    check = commands.add_parser("check", help="read every agent, prompt, tool and the policy for phone calls, and say what is wrong")
     check.add_argument("directory", nargs="?", default=os.environ.get("AGENTS_DIR") or "agents")
     directory: str = parser.parse_args().directory
     try:
         catalog = load_agents(directory)
-    except AgentLoadError as error:
+        load_policy(directory, catalog)
+    except SidetoneError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1
     for agent in catalog:

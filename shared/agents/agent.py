@@ -71,11 +71,13 @@ class AgentLimits:
     max_duration_s: how long one call may last, in seconds; None leaves it to the settings.
     idle_s: how long neither side may say anything, in seconds; 0 lets them be silent.
     max_tokens: input and output tokens of all responses together, as billed; None is no budget.
+    max_cost: what they cost, in the currency of the worker's TOKEN_PRICES; None is no budget.
     """
 
     max_duration_s: int | None = None
     idle_s: int = 120
     max_tokens: int | None = None
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

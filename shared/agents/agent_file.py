@@ -43,6 +43,7 @@ class LimitsSection(_Section):
     max_duration_s: int | None = Field(default=None, ge=10, le=3_600)
     idle_s: int = Field(default=120, ge=0, le=3_600)
     max_tokens: int | None = Field(default=None, ge=1_000)
+    max_cost: float | None = Field(default=None, gt=0)
 
 
 class VariableSection(_Section):

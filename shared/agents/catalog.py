@@ -124,6 +124,7 @@ class _Loader:
                 max_duration_s=written.limits.max_duration_s,
                 idle_s=written.limits.idle_s,
                 max_tokens=written.limits.max_tokens,
+                max_cost=written.limits.max_cost,
             ),
             max_output_tokens=written.max_output_tokens,
         )

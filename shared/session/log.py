@@ -139,7 +139,10 @@ class ToolFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseUsage:
-    """The provider's bill for one response (its whole context each time), and how long that took."""
+    """The provider's bill for one response (its whole context each time), and how long that took.
+
+    cost_micros: in millionths of the prices' currency; 0 while no prices are known.
+    """
 
     response_id: str
     status: str
@@ -147,6 +150,7 @@ class ResponseUsage:
     input_tokens: int
     cached_tokens: int
     output_tokens: int
+    cost_micros: int = 0
     at_ms: int
 
 

@@ -53,12 +53,16 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Token counts summed over the responses of a session (each response bills its whole context)."""
+    """Token counts summed over the responses of a session (each response bills its whole context).
+
+    cost_micros: what they cost, in millionths of the prices' currency; 0 while no prices are known.
+    """
 
     responses: int = 0
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    cost_micros: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,7 +206,8 @@ class Ownership:
 
 
 def _sums(usage: Usage) -> str:
-    return f"{usage.responses} {usage.input_tokens} {usage.cached_tokens} {usage.output_tokens}"
+    tokens = f"{usage.input_tokens} {usage.cached_tokens} {usage.output_tokens}"
+    return f"{usage.responses} {tokens} {usage.cost_micros}"
 
 
 def _order(entry_id: str) -> tuple[int, int]:

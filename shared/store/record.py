@@ -23,7 +23,7 @@ _TEXTS = (
     "traceparent",
 )
 _NUMBERS = ("created_at_ms", "epoch", "connected_at_ms", "ended_at_ms", "max_duration_s")
-_USAGE = ("responses", "input_tokens", "cached_tokens", "output_tokens")
+_USAGE = ("responses", "input_tokens", "cached_tokens", "output_tokens", "cost_micros")
 
 
 def to_fields(session: Session) -> dict[str, str]:

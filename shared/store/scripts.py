@@ -195,7 +195,7 @@ return {'ok'}
 )
 
 # ARGV: nonce, epoch, state or '', reason, at_ms or '', inbox cursor or '',
-# usage (four numbers and spaces) or '', entries.
+# usage (five numbers and spaces) or '', entries.
 COMMIT = _session_script(
     "commit",
     """
@@ -220,9 +220,10 @@ if target == 'active' and connected == '0' then
 end
 if ARGV[6] ~= '' then set('inbox_cursor', ARGV[6]) end
 if ARGV[7] ~= '' then
-  local responses, input, cached, output = string.match(ARGV[7], '^(%d+) (%d+) (%d+) (%d+)$')
+  local responses, input, cached, output, cost = string.match(ARGV[7], '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   set('responses', responses); set('input_tokens', input)
   set('cached_tokens', cached); set('output_tokens', output)
+  set('cost_micros', cost)
 end
 if #changes > 0 then redis.call('HSET', RECORD, unpack(changes)) end
 

@@ -10,6 +10,7 @@ from realtime_worker.conversation.effects import Effect, Record, Send
 from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.setup import ConversationSetup
 from shared.session.log import LogEntry, ToolCalled, ToolExecution
+from shared.session.prices import TokenPrices
 
 EffectT = TypeVar("EffectT")
 EntryT = TypeVar("EntryT")
@@ -30,6 +31,7 @@ def conversation(
     unanswered: Iterable[ToolCalled] = (),
     answered: Mapping[str, str] = {},
     resumed: bool = False,
+    prices: TokenPrices | None = None,
 ) -> Conversation:
     return Conversation(
         ConversationSetup(
@@ -51,6 +53,7 @@ def conversation(
             unanswered=tuple(unanswered),
             answered=answered,
             resumed=resumed,
+            prices=prices,
         )
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from realtime_worker.conversation.effects import Finish
+from realtime_worker.conversation.effects import CountUsage, Finish
 from realtime_worker.conversation.limits import PROVIDER_MARGIN_MS, Limits
+from shared.session.log import ResponseUsage
 from shared.session.model import EndReason
+from shared.session.prices import TokenPrices
 from tests.unit.conversation.scene import Scene, call_item, conversation, message_item
 
 START = 1_000_000
@@ -76,6 +78,34 @@ def test_the_budget_counts_what_is_billed_and_ends_the_call_when_it_is_spent() -
         response = {"id": f"r{number}", "status": "completed", "output": [], "usage": usage}
         scene.say("response.created", response={"id": f"r{number}"})
         scene.say("response.done", response=response)
+    assert ends(scene) == [EndReason.BUDGET]
+
+
+def test_a_cost_limit_counts_text_audio_and_what_was_cached_by_their_prices() -> None:
+    prices = TokenPrices(
+        text_input=4, text_cached=0.5, text_output=16, audio_input=32, audio_cached=0.25, audio_output=64
+    )
+    scene = Scene(conversation(limits=Limits(max_cost_micros=10_000), prices=prices))
+    usage = {
+        "input_tokens": 300,
+        "output_tokens": 60,
+        "input_token_details": {
+            "text_tokens": 200,
+            "audio_tokens": 100,
+            "cached_tokens": 168,
+            "cached_tokens_details": {"text_tokens": 128, "audio_tokens": 40},
+        },
+        "output_token_details": {"text_tokens": 10, "audio_tokens": 50},
+    }
+    cost = 72 * 4 + 128 * 0.5 + 10 * 16 + 60 * 32 + 40 * 0.25 + 50 * 64
+    assert 5_000 < cost < 10_000, "the second response reaches the limit"
+    for number in range(2):
+        assert ends(scene) == []
+        scene.say("response.created", response={"id": f"r{number}"})
+        done = {"id": f"r{number}", "status": "completed", "output": [], "usage": usage}
+        scene.say("response.done", response=done)
+    assert [entry.cost_micros for entry in scene.logged(ResponseUsage)] == [round(cost)] * 2
+    assert scene.wanted(CountUsage)[-1].usage.cost_micros == round(cost) * 2
     assert ends(scene) == [EndReason.BUDGET]
 
 
