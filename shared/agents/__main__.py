@@ -16,7 +16,9 @@ def main() -> int:
     """Return 0 after a summary of the agents, 1 after the list of what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m shared.agents", description="Check agents.")
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="read every agent, prompt, tool and the policy for phone calls, and say what is wrong")
+    check = commands.add_parser(
+        "check", help="read every agent, prompt, tool and the policy for phone calls, and say what is wrong"
+    )
     check.add_argument("directory", nargs="?", default=os.environ.get("AGENTS_DIR") or "agents")
     directory: str = parser.parse_args().directory
     try:

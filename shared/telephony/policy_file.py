@@ -1,0 +1,166 @@
+"""The policy for inbound calls as written, `telephony.policy.yaml` beside the agents, and its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.agents.problems import Problem, did_you_mean
+from shared.agents.yaml_source import Location, YamlDocument, YamlSourceError, field_name, read_yaml
+from shared.errors import SidetoneError
+from shared.telephony.addresses import address_of, is_number, is_pattern, without_plus
+from shared.telephony.policy import CALLED_NUMBER, CALLER_NUMBER, InboundPolicy
+
+if TYPE_CHECKING:
+    from shared.agents.catalog import AgentCatalog
+
+POLICY_FILE = "telephony.policy.yaml"
+
+
+class PolicyLoadError(SidetoneError):
+    """The policy can't be used. `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.field)))
+        super().__init__("telephony_policy_invalid", "\n".join(str(problem) for problem in self.problems))
+
+
+def _called(text: str) -> str:
+    address = address_of(text)
+    if not address or (is_number(address) and not address.startswith("+")):
+        raise ValueError(
+            'must be a number with its country, as in "+15550199", or the user of a SIP address.'
+        )
+    return without_plus(address)
+
+
+def _pattern(text: str) -> str:
+    if not is_pattern(text):
+        raise ValueError('must be a number with its country, as in "+15550100", or a beginning: "+1900*".')
+    return text
+
+
+Called = Annotated[str, AfterValidator(_called)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class CallersSection(_Section):
+    deny: list[Pattern] = Field(default_factory=list[str])
+    allow: list[Pattern] = Field(default_factory=list[str])
+    withheld: Literal["answer", "refuse"] = "answer"
+
+
+class PolicyFile(_Section):
+    """The policy, as written. What a field means is told by shared.telephony.policy.InboundPolicy."""
+
+    numbers: dict[Called, str] = Field(default_factory=dict[str, str])
+    default_agent: str = ""
+    callers: CallersSection = CallersSection()
+    max_live_calls: int | None = Field(default=None, ge=1)
+
+
+def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
+    """Return the policy of an agents directory; one that answers no call where there is no file.
+
+    Raises PolicyLoadError with everything that is wrong with it.
+    """
+    file = Path(directory) / POLICY_FILE
+    if not file.exists():
+        return InboundPolicy()
+    try:
+        document = read_yaml(file.read_bytes())
+    except YamlSourceError as error:
+        raise PolicyLoadError(
+            Problem(file=file, line=found.line, field=found.field, message=found.message)
+            for found in error.problems
+        ) from error
+    try:
+        written = PolicyFile.model_validate(document.data)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise PolicyLoadError(_problem(details, document, file) for details in found) from error
+    problems = list(_agent_problems(written, document, agents, file))
+    if problems:
+        raise PolicyLoadError(problems)
+    return InboundPolicy(
+        numbers=written.numbers,
+        default_agent=written.default_agent,
+        deny=tuple(written.callers.deny),
+        allow=tuple(written.callers.allow),
+        answer_withheld=written.callers.withheld == "answer",
+        max_live_calls=written.max_live_calls,
+    )
+
+
+def _agent_problems(
+    written: PolicyFile, document: YamlDocument, agents: AgentCatalog, file: Path
+) -> Iterable[Problem]:
+    """Yield what keeps an agent from answering: it is unknown, or needs what no call tells."""
+    named: list[tuple[Location, str]] = []
+    seen: set[str] = set()
+    for location in document.lines:
+        if len(location) != 2 or location[0] != "numbers":
+            continue
+        called = _called(str(location[1]))
+        if called in seen:
+            message = "is there twice, written in another way."
+            line = document.line_of(location)
+            yield Problem(file=file, line=line, field=field_name(location), message=message)
+        seen.add(called)
+        named.append((location, written.numbers[called]))
+    if written.default_agent:
+        named.append((("default_agent",), written.default_agent))
+    for location, name in named:
+        line, field = document.line_of(location), field_name(location)
+        if name not in agents.names:
+            message, fix = f"there is no agent {name!r}.", did_you_mean(name, agents.names)
+            yield Problem(file=file, line=line, field=field, message=message, fix=fix)
+            continue
+        needed = [
+            variable
+            for variable, declared in agents.get(name).variables.items()
+            if declared.default is None and variable not in (CALLER_NUMBER, CALLED_NUMBER)
+        ]
+        if needed:
+            message = f"{name} needs the variables {', '.join(needed)}, which no call brings."
+            yield Problem(file=file, line=line, field=field, message=message, fix="Give them defaults.")
+
+
+def _problem(details: ErrorDetails, document: YamlDocument, file: Path) -> Problem:
+    location: Location = ()
+    for part in details["loc"]:  # pydantic names a mapping's key by one more part
+        if part != "[key]":
+            location = (*location, part)
+    message, fix = _told(details, location)
+    line = document.line_of(location)
+    return Problem(file=file, line=line, field=field_name(location), message=message, fix=fix)
+
+
+def _told(details: ErrorDetails, location: Location) -> tuple[str, str]:
+    last = str(location[-1]) if location else ""
+    match details["type"]:
+        case "extra_forbidden":
+            section = CallersSection if location[0] == "callers" else PolicyFile
+            return "is not a known field.", did_you_mean(last, section.model_fields)
+        case "string_type" if location[0] in ("callers", "numbers"):
+            return "must be text.", 'Put a number in quotes: "+15550100".'
+        case "string_type":
+            return "must be text.", ""
+        case "value_error":
+            return str((details.get("ctx") or {}).get("error", details["msg"])), ""
+        case "literal_error":
+            return "must be answer or refuse.", ""
+        case "model_type" | "dict_type":
+            return "must be a mapping of fields.", ""
+        case "list_type":
+            return "must be a list.", "Begin each entry with a dash."
+        case _:
+            return f"{details['msg'].removeprefix('Input ')}.", ""
