@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from shared.errors import SidetoneError
 from shared.security.signing_keys import parse_signing_keys
+from shared.security.webhook_secrets import parse_webhook_secrets
 from shared.session.prices import EXAMPLE_PRICES, parse_prices
 
 _UNAMBIGUOUS = "abcdefghjkmnpqrstvwxyz"
@@ -105,6 +106,12 @@ def _signing_keys(value: SecretStr) -> SecretStr:
 
 def _token_prices(value: str) -> str:
     parse_prices(value)
+    return value
+
+
+def _webhook_secrets(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        parse_webhook_secrets(value.get_secret_value())
     return value
 
 
@@ -228,6 +235,9 @@ class ControlPlaneSettings(CommonSettings):
     max_call_duration_s: int = Field(default=3300, ge=1, le=3600, examples=["3300"])
     attach_wait_s: float = Field(default=5.0, gt=0, le=60, examples=["5"])
     max_body_bytes: int = Field(default=65536, ge=1024, le=1_048_576, examples=["65536"])
+    realtime_webhook_secrets: Annotated[SecretStr | None, AfterValidator(_webhook_secrets)] = Field(
+        default=None, examples=["whsec_… (two while one replaces the other: whsec_…,whsec_…)"]
+    )
 
 
 class WorkerSettings(CommonSettings):

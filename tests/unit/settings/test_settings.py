@@ -210,3 +210,15 @@ def test_importing_settings_loads_no_azure_library_and_no_sdk() -> None:
         timeout=60,
     )
     assert told.stdout.strip() == "[]"
+
+
+def test_webhook_secrets_are_optional_checked_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(ControlPlaneSettings).realtime_webhook_secrets is None
+    monkeypatch.setenv("REALTIME_WEBHOOK_SECRETS", f"whsec_{KEY},whsec_{KEY}")
+    settings = load_settings(ControlPlaneSettings)
+    assert settings.realtime_webhook_secrets is not None
+    assert KEY not in repr(settings)
+    monkeypatch.setenv("REALTIME_WEBHOOK_SECRETS", f"whsec_{KEY},hunter2")
+    (told,) = problems(ControlPlaneSettings)
+    assert told.startswith("REALTIME_WEBHOOK_SECRETS: entry 2 does not start with whsec_; copy")
+    assert "hunter2" not in told
