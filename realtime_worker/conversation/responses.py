@@ -125,8 +125,11 @@ class ResponseSequencer:
         self._caller_speaks = False
         self._owes_answer = True
         self._service_responds_until_ms = now_ms + SERVICE_RESPONSE_GRACE_MS
-        if self._active_utterance is not None:
-            self._answer_after_utterance()
+        if self._active:
+            # It began before the caller had finished, because our request and their first word crossed.
+            # The service starts no second one beside it, and it knows nothing of what they said.
+            self._service_responds_until_ms = now_ms + REPLY_GRACE_MS
+            self._answer_afterwards()
 
     def created(self, response_id: str, request_id: str) -> Utterance | None:
         """A response began: ours when `request_id` is. Returns the utterance that it speaks, if any."""
@@ -139,7 +142,7 @@ class ResponseSequencer:
         else:
             self._active_utterance = None
         if self._active_utterance is not None:
-            self._answer_after_utterance()
+            self._answer_afterwards()
             return self._active_utterance
         self._owes_answer = False
         # A response covers the tool outputs that were in the conversation when it began.
@@ -212,8 +215,8 @@ class ResponseSequencer:
         wanted = bool(self._utterances) or self._wants_reply
         return wanted and self._open and not self._active and not self._caller_speaks
 
-    def _answer_after_utterance(self) -> None:
-        """Words of ours were in the way of the service's own answer to the caller: ask for it afterwards."""
+    def _answer_afterwards(self) -> None:
+        """A response was in the way of the service's own answer to the caller: ask for it afterwards."""
         if self._owes_answer:
             self._owes_answer = False
             self._wants_reply = True

@@ -118,3 +118,34 @@ def test_a_caller_who_was_answered_by_the_service_is_not_answered_twice() -> Non
     scene.accept_request("r2")
     scene.say("response.done", response={"id": "r2", "status": "completed", "output": []})
     assert instructions(scene) == ["Say exactly: one"]
+
+
+def test_a_caller_who_began_to_speak_as_we_asked_for_a_reply_is_answered_after_it() -> None:
+    scene = Scene(conversation())
+    scene.respond("r0", call_item("c1"))
+    scene.take(scene.subject.tool_finished("c1", ToolStatus.OK, "{}", 1, scene.now))
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    scene.accept_request("r1")
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": []})
+    scene.wait(700)
+    assert len(scene.sent("response.create")) == 2
+    scene.accept_request("r2")
+    scene.say("response.done", response={"id": "r2", "status": "completed", "output": []})
+    scene.wait(5_000)
+    assert len(scene.sent("response.create")) == 2
+
+
+def test_a_caller_whom_the_service_answers_after_such_a_reply_is_not_answered_twice() -> None:
+    scene = Scene(conversation())
+    scene.respond("r0", call_item("c1"))
+    scene.take(scene.subject.tool_finished("c1", ToolStatus.OK, "{}", 1, scene.now))
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    scene.accept_request("r1")
+    scene.say("input_audio_buffer.speech_stopped", item_id="u1")
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": []})
+    scene.respond("r2")
+    scene.wait(5_000)
+    assert len(scene.sent("response.create")) == 1
