@@ -1,4 +1,4 @@
-"""Attach to a session's call, and again when the connection is lost."""
+"""Attach to a session's call, and again when the connection is lost; or open a provider session for it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ _log = get_logger(__name__)
 
 
 class Attachment:
-    """Opens the sideband of one call, with patience while that can help."""
+    """Opens the sideband of one call, with patience while that can help.
+
+    Where the connection carries the audio too, there is no call: every time a new provider session is opened.
+    """
 
     def __init__(self, provider: RealtimeProvider, session: Session, timeout_s: float) -> None:
         self._provider = provider
         self._call_id = session.call_id
+        self._carries_media = session.transport.carries_media
         self._timeout_s = timeout_s
         self._was_attached = session.connected_at_ms > 0
         self._failing_since: float | None = None
@@ -44,7 +48,7 @@ class Attachment:
         self._confirmed_at = asyncio.get_running_loop().time()
 
     async def open(self) -> ProviderSocket:
-        """Return an open sideband.
+        """Return an open connection.
 
         Raises the provider's SidetoneError when waiting can't help, or has not helped for the timeout.
         An open that was never confirmed counts as a failure too. One that was confirmed and soon lost
@@ -59,7 +63,7 @@ class Attachment:
         elif clock() - self._failing_since >= self._timeout_s:
             raise UnavailableError(
                 "provider_unavailable",
-                "The realtime service opens the sideband and closes it before the session is configured.",
+                "The realtime service opens the connection and closes it before the session is configured.",
             )
         while True:
             if self._attempts:
@@ -67,12 +71,18 @@ class Attachment:
                 await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, not a secret
             self._attempts += 1
             try:
-                return await self._provider.connect_sideband(self._call_id)
+                return await self.connect()
             except SidetoneError as error:
                 waited = clock() - self._failing_since
                 if not self._worth_waiting(error, waited):
                     raise
-                _log.info("sideband not open yet", extra={"code": error.code, "attempt": self._attempts})
+                _log.info("provider not open yet", extra={"code": error.code, "attempt": self._attempts})
+
+    async def connect(self) -> ProviderSocket:
+        """Try once."""
+        if self._carries_media:
+            return await self._provider.connect_session()
+        return await self._provider.connect_sideband(self._call_id)
 
     def _worth_waiting(self, error: SidetoneError, waited_s: float) -> bool:
         if error.code == "call_not_found":

@@ -211,6 +211,13 @@ class Roster:
             lambda: services.ownership.unanswered_tools(session.session_id)
         )
         answered = await until_redis_answers(lambda: services.ownership.answered_tools(session.session_id))
+        own_session = session.transport.carries_media
+        resumed = session.connected_at_ms > 0
+        logged = (
+            await until_redis_answers(lambda: services.event_log.read_all(session.session_id))
+            if own_session and resumed
+            else []
+        )
         conversation = services.conversation(
             ConversationSetup(
                 session_id=session.session_id,
@@ -226,7 +233,9 @@ class Roster:
                 repeatable=frozenset(name for name, tool in agent.tools.items() if tool.idempotent),
                 unanswered=tuple(unanswered),
                 answered=answered,
-                resumed=session.connected_at_ms > 0,
+                resumed=resumed,
+                own_session=own_session,
+                history=tuple(line.entry for line in logged),
                 usage=session.usage,
                 prices=services.prices,
             ),

@@ -13,6 +13,7 @@ from shared.providers.protocol import RealtimeProvider
 from shared.session.prices import TokenPrices
 from shared.settings import WorkerSettings
 from shared.store.attach_queue import AttachQueue
+from shared.store.event_log import EventLog
 from shared.store.inbox import Inbox
 from shared.store.outbox import Outbox
 from shared.store.ownership import Ownership
@@ -27,6 +28,7 @@ class Services:
     provider: RealtimeProvider
     catalog: AgentCatalog
     sessions: SessionStore
+    event_log: EventLog
     ownership: Ownership
     inbox: Inbox
     outbox: Outbox

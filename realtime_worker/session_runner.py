@@ -18,10 +18,12 @@ from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import (
+    ChangeSession,
     Effect,
     Finish,
     HangUp,
     OutwardEffect,
+    PrepareSession,
     Record,
     RecordEffect,
     RunInline,
@@ -32,6 +34,7 @@ from realtime_worker.conversation.effects import (
 )
 from realtime_worker.conversation.setup import Phase
 from realtime_worker.services import Services, now_ms
+from realtime_worker.spare_session import SpareSession
 from realtime_worker.tool_tasks import ToolTasks
 from realtime_worker.turn_telemetry import TurnTelemetry
 from shared.agents.catalog import Agent
@@ -79,6 +82,7 @@ class SessionRunner:
             task.session, task.agent, task.traceparent, services.settings.realtime_model
         )
         self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
+        self._spare = SpareSession(self._attachment.connect, self._prepared)
         self._socket: ProviderSocket | None = None
         self._inputs: list[asyncio.Task[None]] = []
         self._leaving = False
@@ -156,6 +160,7 @@ class SessionRunner:
             self._timer.cancel()
             self._timer = None
         await self._tools.close()
+        await self._spare.close()
         if self._socket is not None:
             await self._socket.close()
 
@@ -198,10 +203,10 @@ class SessionRunner:
         self._effects_wake.set()
 
     async def _connection(self) -> None:
-        """Hold the sideband: attach, read until it closes, attach again until the call is gone."""
+        """Hold the connection: attach, read until it closes, attach again until the call is gone."""
         while self._conversation.phase is not Phase.OVER:
             try:
-                self._socket = await self._attachment.open()
+                self._socket = await self._spare.take() or await self._attachment.open()
             except SidetoneError as error:
                 await self._not_attached(error)
                 return
@@ -214,9 +219,15 @@ class SessionRunner:
                 await self._read(self._socket, watchdog)
             finally:
                 watchdog.cancel()
-            _log.info("sideband closed", extra={"close_code": self._socket.close_code or 0})
+            _log.info("connection closed", extra={"close_code": self._socket.close_code or 0})
             await self._socket.close()
             self._conversation.lost()
+            self._drop_sends()
+
+    def _drop_sends(self) -> None:
+        """What was meant for a lost connection must not reach the next: the core sends again what matters."""
+        self._unrecorded_sends.clear()
+        self._pending = deque(effect for effect in self._pending if not isinstance(effect, Send))
 
     async def _read(self, socket: ProviderSocket, watchdog: asyncio.TimerHandle) -> None:
         conversation = self._conversation
@@ -279,7 +290,7 @@ class SessionRunner:
             await self._unrecorded_wake.wait()
             self._unrecorded_wake.clear()
             while self._unrecorded_sends:
-                await self._send(self._unrecorded_sends.popleft())
+                await self._send(self._unrecorded_sends.popleft(), self._socket)
 
     async def _effects(self, workers: Iterable[asyncio.Task[None]]) -> None:
         """Carry out effects in their order: all records of a drain first, in one write, then the rest.
@@ -292,7 +303,7 @@ class SessionRunner:
             self._effects_wake.clear()
             if self._fault is not None:
                 raise self._fault
-            drained = list(self._pending)
+            drained, socket = list(self._pending), self._socket
             self._pending.clear()
             self._room.set()
             records = [e for e in drained if isinstance(e, RecordEffect)]
@@ -300,17 +311,18 @@ class SessionRunner:
             await self._announce(records)
             for effect in drained:
                 if isinstance(effect, OutwardEffect) and tool_call_of(effect) not in known:
-                    await self._carry_out(effect)
+                    await self._carry_out(effect, socket)
         for worker in workers:
             worker.cancel()
 
     def _may_leave(self) -> bool:
         return self._leaving and not self._pending and self._tools.idle
 
-    async def _carry_out(self, effect: OutwardEffect) -> None:
+    async def _carry_out(self, effect: OutwardEffect, socket: ProviderSocket | None) -> None:
+        """Do what the core wants; what it wanted sent goes to the connection of that time."""
         match effect:
             case Send():
-                await self._send(effect)
+                await self._send(effect, socket)
             case RunInline():
                 self._tools.start(effect, self._tool_finished)
             case StartDurable():
@@ -323,6 +335,11 @@ class SessionRunner:
                 )
                 dedupe = tool_instance_id(self.session_id, effect.tool_call_id)
                 await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))
+            case PrepareSession():
+                self._spare.prepare()
+            case ChangeSession():
+                if socket is not None:
+                    await socket.close()
             case HangUp():
                 await self._hang_up()
             case Finish():
@@ -335,16 +352,21 @@ class SessionRunner:
             )
         )
 
-    async def _send(self, effect: Send) -> None:
-        if self._socket is None:
+    def _prepared(self, succeeded: bool) -> None:
+        self._react(lambda: self._conversation.prepared(now_ms(), succeeded=succeeded))
+
+    async def _send(self, effect: Send, socket: ProviderSocket | None) -> None:
+        if socket is None:
             return
         try:
-            await self._socket.send(effect.event)
+            await socket.send(effect.event)
         except SidetoneError as error:
             # The connection task sees the same close; what matters is sent again after the next attach.
             _log.info("event not sent", extra={"code": error.code})
 
     async def _hang_up(self) -> None:
+        if self.carries_media:  # the provider's session ends with our connection
+            return
         try:
             await self._services.provider.hang_up(self._session.call_id)
         except SidetoneError as error:

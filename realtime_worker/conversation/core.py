@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from realtime_worker.conversation.effects import (
+    ChangeSession,
     ConsumeInbox,
     Effect,
     Finish,
@@ -14,9 +15,12 @@ from realtime_worker.conversation.effects import (
     Send,
     SetState,
 )
+from realtime_worker.conversation.guard import ConfigurationGuard
 from realtime_worker.conversation.limits import LimitWatch
+from realtime_worker.conversation.own_sessions import OwnSessions
 from realtime_worker.conversation.recent import RecentIds
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
+from realtime_worker.conversation.seeding import is_seed
 from realtime_worker.conversation.setup import ConversationSetup, Phase
 from realtime_worker.conversation.tail_probe import RETRIEVAL, TailProbe
 from realtime_worker.conversation.tool_flow import ToolFlow
@@ -48,11 +52,6 @@ GOODBYE_MS = 15_000
 # A provider's error text is kept for diagnosis, not as an archive.
 MAX_DETAIL = 500
 
-# How often the agent's configuration is put back before the call ends for it.
-OVERRIDES_ALLOWED = 3
-
-# What a client must not change behind the agent's back.
-_GUARDED = ("instructions", "tools")
 _GOODBYE = "goodbye"
 _SIGNS_OF_LIFE = frozenset(
     {
@@ -75,15 +74,15 @@ class Conversation:
         self._setup = setup
         self._phase = Phase.CONFIGURING
         self._connected = setup.resumed
-        self._greeted = setup.resumed
         self._opened_at_ms = 0
-        self._overridden = 0
-        self._confirmed: dict[str, object] = {}
+        self._guard = ConfigurationGuard()
         self._responses = ResponseSequencer(f"rsp_{setup.epoch}_")
-        self._probe = TailProbe(f"probe_{setup.epoch}_")
+        self._own = OwnSessions(setup.history, self._responses) if setup.own_session else None
+        self._greeted = setup.resumed and (self._own is None or self._own.spoken)
+        self._probe = TailProbe(setup.epoch)
         self._tools = ToolFlow(setup, self._responses)
         self._turns = TurnTracker()
-        self._usage = UsageMeter(setup.usage)
+        self._usage = UsageMeter(setup.usage, setup.prices)
         self._watch = LimitWatch(setup.limits)
         self._recent = RecentIds()
         self._end_reason = ""
@@ -96,7 +95,7 @@ class Conversation:
 
     @property
     def quiet(self) -> bool:
-        """Whether nobody speaks or is about to: what another owner would miss while it attaches is nothing."""
+        """Whether nobody speaks or is about to: another owner would miss nothing while it attaches."""
         return not self._responses.busy
 
     def next_deadline_ms(self) -> int | None:
@@ -106,26 +105,35 @@ class Conversation:
         deadlines = [self._leave_by_ms, self._responses.next_deadline_ms()]
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
+            deadlines.append(self._own.next_deadline_ms() if self._own else None)
         return min((d for d in deadlines if d is not None), default=None)
 
     # --- the connection ---------------------------------------------------------------------
 
     def opened(self, now_ms: int) -> list[Effect]:
-        """The sideband is open, for the first time or again."""
+        """The connection to the provider is open, for the first time or again."""
         if self._phase is Phase.OVER:
             return []
         self._opened_at_ms = now_ms
-        return [Send(event=self._setup.configuration)]
+        if self._own is None:
+            return [Send(event=self._setup.configuration)]
+        self._recent = RecentIds()
+        unheard = self._turns.lose_session(now_ms)
+        return self._noted([Record(entry=unheard)] if unheard else [])
 
     def lost(self) -> None:
-        """The sideband closed; the call may go on. Nothing may be sent until `opened`."""
+        """The connection closed; the call may go on. Nothing may be sent until `opened`."""
         if self._phase is not Phase.OVER:
             self._phase = Phase.CONFIGURING
-        self._responses.lose_connection()
+        if self._own is None:
+            self._responses.lose_connection()
+        else:
+            self._responses.lose_session()
 
     def gone(self, now_ms: int) -> list[Effect]:
         """The provider no longer knows the call."""
-        return self._finish(self._end_reason or EndReason.CALLER_HUNG_UP, now_ms, hang_up=False)
+        over = EndReason.PROVIDER_LIMIT if self._watch.provider_is_over(now_ms) else EndReason.CALLER_HUNG_UP
+        return self._finish(self._end_reason or over, now_ms, hang_up=False)
 
     def failed(self, code: str, detail: str, now_ms: int) -> list[Effect]:
         """The call can't go on: the provider stays unreachable, or refuses us."""
@@ -145,15 +153,24 @@ class Conversation:
             return []
         if kind in _SIGNS_OF_LIFE:
             self._watch.activity(now_ms)
-        return [*self._react(kind, event, now_ms), *self._responses.pump(now_ms)]
+        return [*self._noted(self._react(kind, event, now_ms)), *self._responses.pump(now_ms)]
+
+    def _noted(self, effects: list[Effect]) -> list[Effect]:
+        """Keep what a later provider session must be told."""
+        if self._own is not None:
+            self._own.note(effects)
+        return effects
 
     def _react(self, kind: str, event: Event, now_ms: int) -> list[Effect]:
         match kind:
+            case "session.created" if self._own is not None:
+                self._own.began(part(event, "session"), now_ms)
+                return [Send(event=self._setup.configuration)]
             case "session.updated":
-                self._watch.provider_ends_at(whole(part(event, "session"), "expires_at") * 1000)
+                if self._own is None:
+                    self._watch.provider_ends_at(whole(part(event, "session"), "expires_at") * 1000)
                 if self._phase is Phase.CONFIGURING:
-                    # The echo of our own update, in the service's own writing: what others are held to.
-                    self._confirmed = {name: part(event, "session").get(name) for name in _GUARDED}
+                    self._guard.confirm(part(event, "session"))
                     return self._configured(now_ms)
                 return self._reconfigured(part(event, "session"), now_ms)
             case "input_audio_buffer.speech_started":
@@ -199,7 +216,7 @@ class Conversation:
         attached = Attached(
             worker=setup.worker,
             epoch=setup.epoch,
-            call_id=setup.call_id,
+            call_id=setup.call_id if self._own is None else self._own.session_id,
             took_ms=float(now_ms - self._opened_at_ms),
             at_ms=now_ms,
         )
@@ -212,17 +229,19 @@ class Conversation:
         if not self._greeted and setup.greeting:
             self._responses.want_utterance(Utterance(key="greeting", text=setup.greeting))
         self._greeted = True
-        effects.extend(self._tools.resend())
-        if again:
-            effects.extend(replace(send, after_commit=True) for send in self._probe.start())
+        if self._own is not None:
+            effects.extend(self._own.seed())
+        else:
+            effects.extend(self._tools.resend())
+            if again:
+                effects.extend(replace(send, after_commit=True) for send in self._probe.start())
         effects.extend(self._tools.take_up(now_ms))
         return effects
 
     def _reconfigured(self, session: Event, now_ms: int) -> list[Effect]:
         """The session changed and not by us. The caller's client can do that: it is put back, then ended."""
-        if all(session.get(name, ours) == ours for name, ours in self._confirmed.items()):
+        if not self._guard.overridden(session):
             return []
-        self._overridden += 1
         entry = ErrorRecorded(
             source="provider",
             code="session_overridden",
@@ -230,11 +249,13 @@ class Conversation:
             at_ms=now_ms,
         )
         effects: list[Effect] = [Record(entry=entry)]
-        if self._overridden > OVERRIDES_ALLOWED:
+        if self._guard.exhausted:
             return [*effects, *self._finish(EndReason.CLIENT_INTERFERED, now_ms)]
         return [*effects, Send(event=self._setup.configuration)]
 
     def _item(self, item: Event, now_ms: int) -> list[Effect]:
+        if is_seed(text(item, "id")):
+            return []
         match text(item, "type"), text(item, "role"):
             case "function_call_output", _:
                 self._tools.confirmed(item)
@@ -292,7 +313,7 @@ class Conversation:
         effects: list[Effect] = [Record(entry=turn) for turn in turns]
         took_ms = self._turns.response_took(response_id, now_ms)
         effects.extend(self._usage.count(response, took_ms, now_ms))
-        self._watch.spent(self._usage.tokens)
+        self._watch.spent(self._usage.tokens, self._usage.cost_micros)
         effects.extend(self._tools.called(response, response_id, now_ms))
         utterance = self._responses.done(response_id, failed=failed, now_ms=now_ms)
         if failed:
@@ -315,7 +336,10 @@ class Conversation:
         about = text(error, "event_id")
         if self._responses.refused(about, busy=busy) and busy:
             return []
-        if self._tools.refused(about, code) or about == RETRIEVAL:
+        if about == RETRIEVAL:
+            self._probe.refused()
+            return []
+        if self._tools.refused(about, code):
             return []
         if about and about == text(self._setup.configuration, "event_id"):
             return self.failed("configuration_refused", f"{code}: {text(error, 'message')}", now_ms)
@@ -328,9 +352,11 @@ class Conversation:
             at_ms=now_ms,
         )
         effects: list[Effect] = [Record(entry=entry)]
-        if code == "session_expired":
-            effects.extend(self._finish(EndReason.MAX_DURATION, now_ms, hang_up=False))
-        return effects
+        if code != "session_expired":
+            return effects
+        if self._own is not None:
+            return [*effects, ChangeSession()]
+        return [*effects, *self._finish(EndReason.PROVIDER_LIMIT, now_ms, hang_up=False)]
 
     # --- tools --------------------------------------------------------------------------------
 
@@ -342,7 +368,7 @@ class Conversation:
             return []
         connected = self._phase is not Phase.CONFIGURING
         effects = self._tools.finished(tool_call_id, status, output, duration_ms, now_ms, connected=connected)
-        return [*effects, *self._responses.pump(now_ms)]
+        return [*self._noted(effects), *self._responses.pump(now_ms)]
 
     # --- commands and time ----------------------------------------------------------------------
 
@@ -386,7 +412,21 @@ class Conversation:
             return []
         if self._leave_by_ms is not None and now_ms >= self._leave_by_ms:
             return self._finish(self._end_reason, now_ms)
-        return [*self._within_limits(now_ms), *self._responses.pump(now_ms)]
+        return [*self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
+
+    def prepared(self, now_ms: int, *, succeeded: bool) -> list[Effect]:
+        """Another provider session is open; or it could not be opened, or was lost while it waited."""
+        if self._own is None:
+            return []
+        self._own.prepared(now_ms, succeeded=succeeded)
+        return self._renew(now_ms)
+
+    def _renew(self, now_ms: int) -> list[Effect]:
+        """Change to another provider session before the time of this one is over."""
+        if self._own is None or self._phase is not Phase.TALKING:
+            return []
+        quiet = self._responses.quiet(now_ms) and not (self._turns.playing or self._tools.inline_running)
+        return self._own.renew(now_ms, quiet=quiet)
 
     def _within_limits(self, now_ms: int) -> list[Effect]:
         """End the call, with a farewell, when a limit is reached."""

@@ -73,6 +73,16 @@ class StartDurable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrepareSession:
+    """Open another provider session beside the one that is used, and tell `prepared`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeSession:
+    """Leave the provider session; the conversation goes on in the prepared one, or in a new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HangUp:
     """End the call at the provider; always after the record of the end."""
 
@@ -85,7 +95,7 @@ class Finish:
 
 
 RecordEffect: TypeAlias = Record | SetState | CountUsage | ConsumeInbox
-OutwardEffect: TypeAlias = Send | RunInline | StartDurable | HangUp | Finish
+OutwardEffect: TypeAlias = Send | RunInline | StartDurable | PrepareSession | ChangeSession | HangUp | Finish
 Effect: TypeAlias = RecordEffect | OutwardEffect
 
 
@@ -96,5 +106,5 @@ def tool_call_of(effect: OutwardEffect) -> str:
             return effect.tool_call_id
         case Send():
             return text(part(effect.event, "item"), "call_id")
-        case HangUp() | Finish():
+        case PrepareSession() | ChangeSession() | HangUp() | Finish():
             return ""

@@ -67,6 +67,10 @@ class ResponseSequencer:
         """Whether somebody speaks, or is about to."""
         return bool(self._active or self._request or self._utterances or self._caller_speaks)
 
+    def quiet(self, now_ms: int) -> bool:
+        """Return whether nobody speaks, is about to, or waits for an answer."""
+        return not (self.busy or self._wants_reply or now_ms < self._service_responds_until_ms)
+
     def open(self) -> None:
         """Requests may go out from now on."""
         self._open = True
@@ -84,6 +88,15 @@ class ResponseSequencer:
         self._caller_speaks = False
         self._owes_answer = False
         self._service_responds_until_ms = 0
+
+    def lose_session(self) -> None:
+        """As `lose_connection`, where the conversation was lost with it: what we were saying is said again,
+        and the outputs that it held must be sent to the next one."""
+        cut_off = self._active_utterance
+        self.lose_connection()
+        if cut_off is not None:
+            self._utterances.appendleft(cut_off)
+        self._unconfirmed_outputs.clear()
 
     def owe_reply(self, now_ms: int) -> None:
         """Outputs that no response has spoken about: ask for one, unless one begins in a moment."""

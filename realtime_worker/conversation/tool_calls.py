@@ -23,6 +23,7 @@ class ToolBook:
     def __init__(self, executions: Mapping[str, ToolExecution]) -> None:
         self._executions = executions
         self._calls: dict[str, _Call] = {}
+        self._open: dict[str, _Call] = {}  # those without an output: few, however long the conversation
 
     def restore(self, unanswered: Iterable[ToolCalled], answered: Mapping[str, str]) -> None:
         """Take up what an earlier owner recorded: calls without a result, and those with their output."""
@@ -31,7 +32,7 @@ class ToolBook:
                 name="", execution=ToolExecution.INLINE, response_id="", output=output
             )
         for called in unanswered:
-            self._calls[called.tool_call_id] = _Call(
+            self._calls[called.tool_call_id] = self._open[called.tool_call_id] = _Call(
                 name=called.name, execution=called.execution, response_id=called.response_id
             )
 
@@ -42,7 +43,12 @@ class ToolBook:
     @property
     def waiting(self) -> bool:
         """Whether a call has no output yet."""
-        return any(call.output is None for call in self._calls.values())
+        return bool(self._open)
+
+    @property
+    def inline_running(self) -> bool:
+        """Whether an inline call has no output yet."""
+        return any(c.output is None and c.execution is ToolExecution.INLINE for c in self._calls.values())
 
     @property
     def names(self) -> list[str]:
@@ -59,7 +65,8 @@ class ToolBook:
                 continue
             name = text(item, "name")
             execution = self._executions.get(name, ToolExecution.INLINE)
-            self._calls[tool_call_id] = _Call(name=name, execution=execution, response_id=response_id)
+            call = _Call(name=name, execution=execution, response_id=response_id)
+            self._calls[tool_call_id] = self._open[tool_call_id] = call
             fresh.append(
                 ToolCalled(
                     tool_call_id=tool_call_id,
@@ -74,8 +81,8 @@ class ToolBook:
 
     def settle(self, tool_call_id: str, output: str) -> str | None:
         """Keep the call's one output; return the tool's name, or None if it has one or is unknown."""
-        call = self._calls.get(tool_call_id)
-        if call is None or call.output is not None:
+        call = self._open.pop(tool_call_id, None)
+        if call is None:
             return None
         call.output = output
         return call.name
@@ -93,8 +100,6 @@ class ToolBook:
         """Return whether another inline call of the same response still runs: they answer together."""
         call = self._calls.get(tool_call_id)
         return call is not None and any(
-            other.output is None
-            and other.execution is ToolExecution.INLINE
-            and other.response_id == call.response_id
-            for other in self._calls.values()
+            other.execution is ToolExecution.INLINE and other.response_id == call.response_id
+            for other in self._open.values()
         )

@@ -32,6 +32,11 @@ class ToolFlow:
         """Whether a call has no output yet."""
         return self._book.waiting
 
+    @property
+    def inline_running(self) -> bool:
+        """Whether a tool runs in this process."""
+        return self._book.inline_running
+
     def called(self, event: Event, response_id: str, now_ms: int) -> list[Effect]:
         """Take the complete function calls of a response, or of one output item; known ones do nothing."""
         effects: list[Effect] = []

@@ -28,6 +28,7 @@ class TurnTracker:
         self._recorded: OrderedDict[str, None] = OrderedDict()  # items and responses already in the log
         self._silent_since_ms: int | None = None
         self._playing = ""
+        self._unanswered = ""  # the caller's item that no response has answered in full
 
     def caller_started(self, item_id: str, now_ms: int) -> None:
         """The caller began to speak."""
@@ -37,6 +38,18 @@ class TurnTracker:
     def caller_stopped(self, now_ms: int) -> None:
         """The caller finished; the next audio answers this."""
         self._silent_since_ms = now_ms
+        self._unanswered = next(reversed(self._spoken_at), "")
+
+    def lose_session(self, now_ms: int) -> UserTurn | None:
+        """The provider session is gone: no transcript comes from it any more, and no answer.
+
+        Returns the caller's turn that it took along, unless that is recorded or was answered in full.
+        """
+        item_id, self._unanswered = self._unanswered, ""
+        turn = self.user_turn(item_id, "", TurnStatus.FAILED, now_ms) if item_id else None
+        self._spoken_at.clear()
+        self._silent_since_ms = None
+        return turn
 
     def response_started(self, response_id: str, now_ms: int) -> None:
         """The service began a response."""
@@ -89,6 +102,8 @@ class TurnTracker:
         response_id = text(response, "id")
         began, delay = self._audio_at.get(response_id, (now_ms, -1.0))
         status = _STATUS.get(text(response, "status"), TurnStatus.INTERRUPTED)
+        if status is TurnStatus.COMPLETED:
+            self._unanswered = ""
         turns: list[AgentTurn] = []
         for item in parts(response, "output"):
             said = spoken_text(item)

@@ -64,7 +64,13 @@ class Ticked:
     at_ms: int
 
 
-Input: TypeAlias = Opened | Lost | Gone | Failed | ProviderSaid | Commanded | ToolEnded | Ticked
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    succeeded: bool
+    at_ms: int
+
+
+Input: TypeAlias = Opened | Lost | Gone | Failed | ProviderSaid | Commanded | ToolEnded | Ticked | Prepared
 
 _TAGS: dict[type[Input], str] = {
     Opened: "opened",
@@ -75,6 +81,7 @@ _TAGS: dict[type[Input], str] = {
     Commanded: "command",
     ToolEnded: "tool_finished",
     Ticked: "tick",
+    Prepared: "prepared",
 }
 _CLASSES = {tag: kind for kind, tag in _TAGS.items()}
 
@@ -101,6 +108,8 @@ def apply(conversation: Conversation, given: Input) -> list[Effect]:
             )
         case Ticked():
             return conversation.tick(given.at_ms)
+        case Prepared():
+            return conversation.prepared(given.at_ms, succeeded=given.succeeded)
         case _:
             assert_never(given)
 
@@ -115,6 +124,8 @@ def masked_input(given: Input, mask: EventMask) -> Json:
             fields: Json = {}
         case Failed():
             fields = {"code": mask_own("code", given.code), "detail": mask_text(given.detail)}
+        case Prepared():
+            fields = {"succeeded": given.succeeded}
         case ProviderSaid():
             fields = {"event": mask.mask(given.event)}
         case Commanded():

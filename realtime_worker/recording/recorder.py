@@ -17,6 +17,7 @@ from realtime_worker.recording.inputs import (
     Input,
     Lost,
     Opened,
+    Prepared,
     ProviderSaid,
     Ticked,
     ToolEnded,
@@ -120,6 +121,11 @@ class RecordedConversation(Conversation):
 
     def tick(self, now_ms: int) -> list[Effect]:
         return super().tick(now_ms) if self._within else self._given(Ticked(at_ms=now_ms))
+
+    def prepared(self, now_ms: int, *, succeeded: bool) -> list[Effect]:
+        if self._within:
+            return super().prepared(now_ms, succeeded=succeeded)
+        return self._given(Prepared(succeeded=succeeded, at_ms=now_ms))
 
     def _given(self, given: Input) -> list[Effect]:
         self._within = True

@@ -107,6 +107,11 @@ class RealtimeProvider(Protocol):
         """Attach to a running call. `call_not_found` is normal for some seconds after its creation."""
         ...
 
+    async def connect_session(self) -> ProviderSocket:
+        """Open a session of its own, whose audio this connection carries; its first event is
+        `session.created`. It knows nothing of any other session, and ends with the connection."""
+        ...
+
     async def close(self) -> None:
         """Give back sockets; safe to call twice."""
         ...

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode
 
 from shared.errors import NotFoundError, SidetoneError
 from shared.providers.credentials import Credential
 from shared.providers.failures import not_the_service, provider_failures
 from shared.providers.protocol import ClientSecret, CreatedCall
-from shared.providers.sideband import SidebandSocket, open_sideband
+from shared.providers.sideband import SidebandSocket, open_session, open_sideband
 
 if TYPE_CHECKING:
     import aiohttp
@@ -108,18 +109,23 @@ class RealtimeApi:
         await self.create_client_secret({"type": "realtime", "model": self._model}, ttl_s=10)
 
     async def connect_sideband(self, call_id: str) -> SidebandSocket:
+        url, headers = self._realtime_url(call_id=call_id), await self._credential.headers()
+        return await open_sideband(self._sockets(), url, headers=headers, ping_s=self._ping_s)
+
+    async def connect_session(self) -> SidebandSocket:
+        url, headers = self._realtime_url(model=self._model), await self._credential.headers()
+        return await open_session(self._sockets(), url, headers=headers, ping_s=self._ping_s)
+
+    def _realtime_url(self, **query: str) -> str:
+        return f"{self._base_url.replace('http', 'ws', 1)}/realtime?{urlencode(query)}"
+
+    def _sockets(self) -> aiohttp.ClientSession:
         import aiohttp
 
         if self._http is None:
             # aiohttp's default connector holds 100 connections and lets the next one wait without a word.
             self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        url = f"{self._base_url.replace('http', 'ws', 1)}/realtime"
-        return await open_sideband(
-            self._http,
-            f"{url}?call_id={call_id}",
-            headers=await self._credential.headers(),
-            ping_s=self._ping_s,
-        )
+        return self._http
 
     async def warm_up(self) -> None:
         """Load the SDK now: its import takes a second of CPU that no live call should wait for."""

@@ -1,4 +1,4 @@
-"""The sideband: a WebSocket to a call whose audio flows elsewhere.
+"""The sideband: a WebSocket to a call whose audio flows elsewhere; and one that carries the audio too.
 
 Sources: the Realtime API's server-side controls guide; aiohttp's WebSocket client.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 
 import aiohttp
 import orjson
 
-from shared.errors import NotFoundError, UnavailableError
+from shared.errors import UnavailableError
 from shared.providers.failures import failure_of, unreachable
 
 _log = logging.getLogger("sidetone.providers.sideband")
@@ -60,10 +61,34 @@ async def open_sideband(
     ping_s: float,
     timeout_s: float = 10.0,
 ) -> SidebandSocket:
-    """Connect to `url`; pings every `ping_s` keep idle proxies from cutting the connection.
+    """Attach to the call that `url` names; pings every `ping_s` keep idle proxies from cutting it off.
 
     Raises `call_not_found` on 404 and the other provider errors as they are.
     """
+    return await _connect(http, url, headers, ping_s, timeout_s, on_404="call_id_not_found")
+
+
+async def open_session(
+    http: aiohttp.ClientSession,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    ping_s: float,
+    timeout_s: float = 10.0,
+) -> SidebandSocket:
+    """Open a session that belongs to its connection; otherwise like `open_sideband`."""
+    return await _connect(http, url, headers, ping_s, timeout_s, on_404="")
+
+
+async def _connect(
+    http: aiohttp.ClientSession,
+    url: str,
+    headers: Mapping[str, str],
+    ping_s: float,
+    timeout_s: float,
+    *,
+    on_404: str,
+) -> SidebandSocket:
     try:
         async with asyncio.timeout(timeout_s):
             socket = await http.ws_connect(
@@ -75,9 +100,7 @@ async def open_sideband(
                 timeout=aiohttp.ClientWSTimeout(ws_close=2.0),  # pyright: ignore[reportCallIssue]  # attrs class
             )
     except aiohttp.WSServerHandshakeError as error:
-        if error.status == 404:
-            raise NotFoundError("call_not_found", "The realtime service does not know this call.") from error
-        raise failure_of(error.status, "") from error
+        raise failure_of(error.status, on_404 if error.status == HTTPStatus.NOT_FOUND else "") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise unreachable(error) from error
     return SidebandSocket(socket)

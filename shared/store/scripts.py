@@ -119,6 +119,22 @@ return {'ok'}
 """,
 )
 
+# ARGV: provider, entries.
+BEGIN = _session_script(
+    "begin",
+    """
+local state = redis.call('HGET', RECORD, 'state')
+if not state then return {'missing'} end
+if over(state) then return {'ended'} end
+if RANK[state] < RANK.connecting then
+  redis.call('HSET', RECORD, 'state', 'connecting', 'provider', ARGV[1])
+  append(0, 2)
+end
+refresh()
+return {'ok'}
+""",
+)
+
 # ARGV: nonce, at_ms, reason, entries. Raising the epoch fences the owner; its lease is dropped afterwards.
 MARK_ENDED = _session_script(
     "mark_ended",

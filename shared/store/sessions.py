@@ -100,6 +100,24 @@ class SessionStore:
             case _:
                 return await self.get(session_id)
 
+    async def begin(self, session_id: str, provider: str) -> Session:
+        """Move a session whose audio a worker carries from CREATED to CONNECTING (and log that): there is no
+        provider's call to report. Queue it for a worker afterwards.
+
+        Doing it again changes nothing. Raises NotFoundError `session_not_found`, ConflictError
+        `session_ended`.
+        """
+        moved = StateChanged(state=SessionState.CONNECTING.value, at_ms=_now_ms())
+        args = [provider, *entry_args([moved])]
+        (status,) = await scripts.BEGIN.run(self._redis, SessionKeys(session_id).all, args)
+        match status:
+            case "missing":
+                raise session_not_found(session_id)
+            case "ended":
+                raise session_ended(session_id)
+            case _:
+                return await self.get(session_id)
+
     async def session_of_call(self, call_id: str) -> str | None:
         """Return the id of the session that the provider's call belongs to, if any."""
         return cast("str | None", await answered(self._redis.get(keys.call_key(call_id))))

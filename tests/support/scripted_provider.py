@@ -70,6 +70,11 @@ class ScriptedProvider:
         self.sockets.append(socket)
         return socket
 
+    async def connect_session(self) -> ScriptedSocket:
+        socket = await self.connect_sideband("")
+        socket.say(type="session.created", session={"id": f"sess_{len(self.sockets)}"})
+        return socket
+
     async def hang_up(self, call_id: str) -> bool:
         self.hung_up.append(call_id)
         return True

@@ -60,6 +60,7 @@ class InProcess:
             provider=provider,
             catalog=load_agents(DESK),
             sessions=SessionStore(redis, retention_s=3600),
+            event_log=EventLog(redis),
             ownership=ownership or Ownership(redis, lease_ttl_s=settings.lease_ttl_s),
             inbox=Inbox(redis),
             outbox=Outbox(redis),

@@ -79,8 +79,18 @@ def test_a_call_the_provider_forgot_was_hung_up_and_is_not_hung_up_again() -> No
 def test_an_expired_provider_session_ends_the_call_with_its_reason() -> None:
     scene = Scene(conversation())
     scene.say("error", error={"code": "session_expired", "message": "60 minutes"})
-    assert reasons(scene) == [EndReason.MAX_DURATION]
+    assert reasons(scene) == [EndReason.PROVIDER_LIMIT]
     assert scene.logged(ErrorRecorded)[0].code == "session_expired"
+
+
+def test_a_call_that_is_gone_when_the_provider_s_time_is_over_was_not_hung_up() -> None:
+    scene = Scene(conversation(), talking=False)
+    scene.take(scene.subject.opened(scene.now))
+    scene.say("session.updated", session={"expires_at": scene.now // 1000 + 3600})
+    scene.now += 3600 * 1000
+    scene.subject.lost()
+    scene.take(scene.subject.gone(scene.now))
+    assert reasons(scene) == [EndReason.PROVIDER_LIMIT]
 
 
 def test_a_refused_configuration_ends_the_call() -> None:
