@@ -232,9 +232,9 @@ class Conversation:
         if self._own is not None:
             effects.extend(self._own.seed())
         else:
-            effects.extend(self._tools.resend())
-            if again:
+            if again:  # before the outputs: behind them, what was missed would not be the last any more
                 effects.extend(replace(send, after_commit=True) for send in self._probe.start())
+            effects.extend(self._tools.resend())
         effects.extend(self._tools.take_up(now_ms))
         return effects
 
@@ -258,7 +258,7 @@ class Conversation:
             return []
         match text(item, "type"), text(item, "role"):
             case "function_call_output", _:
-                self._tools.confirmed(item)
+                self._tools.confirmed(item, now_ms)
             case "message", "user" if any(text(c, "type") == "input_text" for c in parts(item, "content")):
                 turn = self._turns.user_turn(
                     text(item, "id"), spoken_text(item), TurnStatus.COMPLETED, now_ms

@@ -26,6 +26,10 @@ class ToolFlow:
         self._responses = responses
         self._book = ToolBook(setup.executions)
         self._book.restore(setup.unanswered, setup.answered)
+        for tool_call_id, output in setup.answered.items():
+            if output:  # the earlier owner may have died between recording and sending it
+                responses.output_sent(tool_call_id)
+        self._resent: set[str] = set()
 
     @property
     def waiting(self) -> bool:
@@ -75,25 +79,28 @@ class ToolFlow:
             self._responses.want_reply()
         return effects
 
-    def confirmed(self, item: Event) -> None:
-        """The service has an output in the conversation."""
-        self._responses.output_confirmed(text(item, "call_id"))
+    def confirmed(self, item: Event, now_ms: int) -> None:
+        """The service has an output in the conversation. One that had been lost has had no reply either."""
+        tool_call_id = text(item, "call_id")
+        self._responses.output_confirmed(tool_call_id)
+        if tool_call_id in self._resent:
+            self._resent.discard(tool_call_id)
+            self._responses.owe_reply(now_ms)
 
     def refused(self, event_id: str, code: str) -> bool:
         """The service refused a client event. Returns whether it was an output that it has already."""
         tool_call_id = self._book.call_of_item(event_id)
         if tool_call_id:
             self._responses.output_confirmed(tool_call_id)
+            self._resent.discard(tool_call_id)
         return bool(tool_call_id) and code == DUPLICATE_ITEM
 
     def resend(self) -> list[Effect]:
         """Send outputs again that may have been lost with the connection; a second copy is refused."""
         unconfirmed = ((call, self._book.output_of(call)) for call in self._responses.unconfirmed_outputs())
-        return [
-            Send(event=function_call_output(call, output), after_commit=True)
-            for call, output in sorted(unconfirmed, key=lambda pair: pair[0])
-            if output is not None
-        ]
+        lost = {call: output for call, output in sorted(unconfirmed, key=lambda pair: pair[0]) if output}
+        self._resent = set(lost)
+        return [Send(event=function_call_output(*sent), after_commit=True) for sent in lost.items()]
 
     def take_up(self, now_ms: int) -> list[Effect]:
         """Continue the calls that an earlier owner began; only once."""
@@ -105,12 +112,11 @@ class ToolFlow:
         tool_call_id = text(item, "call_id")
         match text(item, "type"):
             case "function_call":
-                output = self._book.output_of(tool_call_id)
-                if not output:
+                if not self._book.output_of(tool_call_id):
                     return self.called(item, "", now_ms)
-                self._responses.output_sent(tool_call_id)
-                self._responses.want_reply()
-                return [Send(event=function_call_output(tool_call_id, output), after_commit=True)]
+                if tool_call_id in self._resent:  # its output follows it: no need to wait until that is there
+                    self._resent.discard(tool_call_id)
+                    self._responses.want_reply()
             case "function_call_output":
                 answered_alone = not self._book.siblings_running(tool_call_id)
                 if answered_alone and not self._responses.active_response:

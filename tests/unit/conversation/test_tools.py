@@ -6,7 +6,7 @@ import pytest
 
 from realtime_worker.conversation.effects import ConsumeInbox, Record, RunInline, Send, StartDurable
 from shared.session.commands import InboxEntry, ToolResult
-from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolStatus
+from shared.session.log import ErrorRecorded, ToolCalled, ToolExecution, ToolFinished, ToolStatus
 from tests.unit.conversation.scene import Scene, call_item, conversation
 
 
@@ -201,6 +201,45 @@ def test_a_recorded_output_that_never_arrived_is_sent_by_the_next_owner() -> Non
     assert scene.wanted(RunInline) == []
     scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c9"})
     assert len(scene.sent("response.create")) == 1
+
+
+def test_a_call_that_was_missed_is_found_before_outputs_are_sent_behind_it() -> None:
+    book = ToolCalled(
+        tool_call_id="c1",
+        name="book",
+        arguments="{}",
+        execution=ToolExecution.DURABLE,
+        response_id="r1",
+        at_ms=1,
+    )
+    scene = Scene(conversation(unanswered=[book], resumed=True), talking=False)
+    scene.take(scene.subject.opened(scene.now))
+    result = ToolResult(tool_call_id="c1", status=ToolStatus.OK, output="{}", duration_ms=1)
+    scene.take(scene.subject.command(InboxEntry(entry_id="1-0", command=result), scene.now))
+    scene.say("session.updated")
+    sent = [event["item"]["type"] for event in scene.sent("conversation.item.create")]  # type: ignore[index]
+    assert sent == ["message", "function_call_output"]
+    probed(scene, call_item("c9"))
+    assert [e.tool_call_id for e in scene.wanted(RunInline)] == ["c9"]
+
+
+def test_an_output_that_its_owner_died_before_sending_is_sent_although_others_spoke_since() -> None:
+    scene = Scene(conversation(answered={"c1": '{"ok":1}', "c0": ""}, resumed=True))
+    probed(scene, {"id": "a1", "type": "message", "role": "assistant", "content": []})
+    assert scene.outputs() == ["c1"]
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.wait(700)
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_an_output_that_the_service_has_causes_no_reply_when_its_copy_is_refused() -> None:
+    scene = Scene(conversation(answered={"c1": '{"ok":1}'}, resumed=True))
+    probed(scene, {"id": "a1", "type": "message", "role": "assistant", "content": []})
+    item_id = next(e["event_id"] for e in scene.sent("conversation.item.create") if e["item"].get("call_id"))  # type: ignore[union-attr]
+    scene.say("error", error={"code": "item_create_duplicate_item_id", "event_id": item_id})
+    scene.wait(10_000)
+    assert scene.sent("response.create") == []
+    assert scene.logged(ErrorRecorded) == []
 
 
 def test_an_output_that_nobody_has_spoken_about_gets_its_reply() -> None:
