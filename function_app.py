@@ -5,8 +5,30 @@ from __future__ import annotations
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import calls, health, internal, lifecycle, openapi, retention, sessions, tokens, tool_calls
+from functions import (
+    calls,
+    health,
+    internal,
+    lifecycle,
+    openapi,
+    realtime_webhook,
+    retention,
+    sessions,
+    tokens,
+    tool_calls,
+)
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
-for part in (tokens, calls, sessions, internal, health, openapi, lifecycle, tool_calls, retention):
+for part in (
+    tokens,
+    calls,
+    sessions,
+    internal,
+    realtime_webhook,
+    health,
+    openapi,
+    lifecycle,
+    tool_calls,
+    retention,
+):
     app.register_functions(part.blueprint)

@@ -57,6 +57,28 @@ class EndRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, froze
     goodbye: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
+class RealtimeWebhook(msgspec.Struct, kw_only=True, frozen=True):
+    """An event of the realtime service. `data` depends on `type`; `created_at` is in Unix seconds."""
+
+    type: Annotated[str, msgspec.Meta(max_length=128)]
+    created_at: float | None = None
+    data: object = None
+
+
+class SipHeader(msgspec.Struct, kw_only=True, frozen=True):
+    """A header of a SIP INVITE, as the caller's side sent it."""
+
+    name: str
+    value: str
+
+
+class IncomingSipCall(msgspec.Struct, kw_only=True, frozen=True):
+    """`data` of the event `realtime.call.incoming`."""
+
+    call_id: str
+    sip_headers: list[SipHeader] = msgspec.field(default_factory=list[SipHeader])
+
+
 class UsageView(msgspec.Struct, kw_only=True, frozen=True):
     """Token counts summed over the responses of a session.
 

@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from shared.agents.catalog import AgentCatalog
     from shared.providers.protocol import RealtimeProvider
     from shared.security.tokens import TokenRing
+    from shared.security.webhook_signatures import WebhookVerifier
     from shared.settings import ControlPlaneSettings
     from shared.store.attach_queue import AttachQueue
+    from shared.store.deliveries import Deliveries
     from shared.store.event_log import EventLog
     from shared.store.inbox import Inbox
     from shared.store.limits import Limits
     from shared.store.sessions import SessionStore
     from shared.store.workers import WorkerRegistry
+    from shared.telephony.policy import InboundPolicy
 
 ROLE = "control-plane"
 
 
 @dataclass(kw_only=True)
 class Dependencies:
-    """The control plane's settings, stores and services."""
+    """The control plane's settings, stores and services. `webhooks`: None where no secret is set."""
 
     settings: ControlPlaneSettings
     redis: Redis
@@ -37,15 +40,28 @@ class Dependencies:
     attach_queue: AttachQueue
     limits: Limits
     workers: WorkerRegistry
+    deliveries: Deliveries
     tokens: TokenRing
+    webhooks: WebhookVerifier | None
     provider: RealtimeProvider
     _agents: AgentCatalog | None = field(default=None, repr=False)
+    _inbound_policy: InboundPolicy | None = field(default=None, repr=False)
 
     async def agents(self) -> AgentCatalog:
         """Return the agents, read from their directory on first use. Raises `agent_invalid`."""
         if self._agents is None:
             self._agents = await asyncio.to_thread(_load_agents, self.settings.agents_dir)
         return self._agents
+
+    async def inbound_policy(self) -> InboundPolicy:
+        """Return who is answered by whom, read on first use.
+
+        Raises `telephony_policy_invalid`, `agent_invalid`.
+        """
+        if self._inbound_policy is None:
+            agents = await self.agents()
+            self._inbound_policy = await asyncio.to_thread(_load_policy, self.settings.agents_dir, agents)
+        return self._inbound_policy
 
 
 _background: set[asyncio.Task[None]] = set()
@@ -74,6 +90,7 @@ async def _make() -> Dependencies:
     from shared.security.tokens import TokenRing
     from shared.store.attach_queue import AttachQueue
     from shared.store.connection import connect
+    from shared.store.deliveries import Deliveries
     from shared.store.event_log import EventLog
     from shared.store.inbox import Inbox
     from shared.store.limits import Limits
@@ -95,7 +112,9 @@ async def _make() -> Dependencies:
         attach_queue=AttachQueue(redis),
         limits=Limits(redis),
         workers=WorkerRegistry(redis),
+        deliveries=Deliveries(redis),
         tokens=TokenRing(settings.signing_keys.get_secret_value()),
+        webhooks=_webhooks(settings),
         provider=provider,
     )
 
@@ -117,3 +136,17 @@ def _load_agents(directory: str) -> AgentCatalog:
     from shared.agents.catalog import load_agents
 
     return load_agents(directory)
+
+
+def _load_policy(directory: str, agents: AgentCatalog) -> InboundPolicy:
+    from shared.telephony.policy_file import load_policy
+
+    return load_policy(directory, agents)
+
+
+def _webhooks(settings: ControlPlaneSettings) -> WebhookVerifier | None:
+    from shared.security.webhook_secrets import parse_webhook_secrets
+    from shared.security.webhook_signatures import WebhookVerifier
+
+    secrets = settings.realtime_webhook_secrets
+    return WebhookVerifier(parse_webhook_secrets(secrets.get_secret_value())) if secrets else None

@@ -59,12 +59,15 @@ async def _readiness() -> Readiness:
         return Readiness(
             status="not_ready", checks={"settings": Check(status="failed", took_ms=0, code=error.code)}
         )
-    redis, provider, agents = await asyncio.gather(
-        _check("redis", _ping(needs.redis.ping())),
-        _check("provider", needs.provider.check()),
-        _check("agents", needs.agents()),
-    )
-    checks = {"redis": redis, "provider": provider, "agents": agents}
+    attempts: dict[str, Awaitable[object]] = {
+        "redis": _ping(needs.redis.ping()),
+        "provider": needs.provider.check(),
+        "agents": needs.agents(),
+    }
+    if needs.webhooks is not None:  # phone calls are meant to come in
+        attempts["telephony"] = needs.inbound_policy()
+    answers = await asyncio.gather(*(_check(name, attempt) for name, attempt in attempts.items()))
+    checks = dict(zip(attempts, answers, strict=True))
     good = all(check.status == "ok" for check in checks.values())
     return Readiness(status="ready" if good else "not_ready", checks=checks)
 

@@ -30,12 +30,14 @@ _OF_ACCESS: Mapping[Access, Mapping[int, tuple[str, ...]]] = {
         403: ("client_token_other_session",),
     },
     Access.WORKER: {401: ("token_missing", "service_token_invalid", "service_token_expired")},
+    Access.SIGNED: {400: ("webhook_signature_invalid",), 503: ("webhook_not_configured",)},
 }
 _SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
     Access.APPLICATION: [{"functionKey": []}, {"functionKeyInQuery": []}, {"entra": []}],
     Access.CLIENT: [{"clientToken": []}],
     Access.WORKER: [{"serviceToken": []}],
+    Access.SIGNED: [{"webhookSignature": []}],
 }
 
 
@@ -65,6 +67,7 @@ def document() -> dict[str, object]:
         "tags": [
             {"name": "calls", "description": "Start and end calls."},
             {"name": "sessions", "description": "Read, follow, end and erase conversations."},
+            {"name": "webhooks", "description": "Called by the services that bring phone calls."},
             {"name": "operation", "description": "Health and this document."},
             {"name": "internal", "description": "Between the planes; not for applications."},
         ],
@@ -216,5 +219,11 @@ def _security_schemes() -> dict[str, object]:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "Issued by a worker for itself with the shared signing keys.",
+        },
+        "webhookSignature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "Standard Webhooks, beside webhook-id and webhook-timestamp.",
         },
     }

@@ -22,6 +22,7 @@ class Access(Enum):
     APPLICATION = "application"  # the customer's application: a function key, or an Entra principal
     CLIENT = "client"  # a caller's own client, with its session's client token
     WORKER = "worker"  # our own data plane, with a service token
+    SIGNED = "signed"  # a service whose webhooks carry its signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,6 +267,26 @@ REPORT_LIFECYCLE = Operation(
     answers=(Answer(status=202, description="Noted.", body="Accepted"),),
     problems={400: ("invalid_body",)},
 )
+REALTIME_WEBHOOK = Operation(
+    name="realtime_webhook",
+    method="POST",
+    path="v1/webhooks/realtime",
+    access=Access.SIGNED,
+    tag="webhooks",
+    summary="Take the realtime service's webhooks: a phone call rings (`realtime.call.incoming`)",
+    description=(
+        "Signed as Standard Webhooks prescribe. A delivery has its effect once, however often it is sent; "
+        "events of other types are taken and ignored."
+    ),
+    request="RealtimeWebhook",
+    answers=(Answer(status=200, description="Handled, now or before, or ignored."),),
+    problems={
+        400: ("invalid_json", "invalid_body", "invalid_call_id"),
+        409: ("call_of_another_session", "session_ended"),
+        502: ("provider_unauthorized",),
+        503: ("delivery_under_way", "delivery_too_slow", "orchestrations_unavailable"),
+    },
+)
 HEALTH = Operation(
     name="health",
     method="GET",
@@ -310,6 +331,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ERASE_SESSION,
     START_TOOL_CALL,
     REPORT_LIFECYCLE,
+    REALTIME_WEBHOOK,
     HEALTH,
     READY,
     OPENAPI,

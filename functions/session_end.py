@@ -8,6 +8,7 @@ from functions.orchestrations import ENDED
 from functions.session_start import now_ms
 
 if TYPE_CHECKING:
+    from functions.dependencies import Dependencies
     from functions.endpoint import Call
     from functions.orchestrations import Orchestrations
     from shared.session.model import EndReason, Session
@@ -34,8 +35,15 @@ async def end_session(
             session_id, EndCall(reason=reason.value, goodbye=goodbye), traceparent=call.traceparent
         )
         return session
+    await end_at_once(needs, orchestrations, session_id, reason, call_id=session.call_id)
+    return await needs.sessions.get(session_id)
+
+
+async def end_at_once(
+    needs: Dependencies, orchestrations: Orchestrations, session_id: str, reason: EndReason, *, call_id: str
+) -> None:
+    """End a session that no worker has attached to, and hang up."""
     await needs.sessions.mark_ended(session_id, reason, now_ms())
     told = await orchestrations.raise_event(session_id, ENDED, {"reason": reason.value})
-    if not told and session.call_id:  # else the orchestration hangs up
-        await needs.provider.hang_up(session.call_id)
-    return await needs.sessions.get(session_id)
+    if not told and call_id:  # else the orchestration hangs up
+        await needs.provider.hang_up(call_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -17,12 +18,29 @@ if TYPE_CHECKING:
     from functions.endpoint import Call
     from functions.orchestrations import Orchestrations
     from shared.agents.catalog import Agent
-    from shared.session.model import Session
+    from shared.session.model import Session, Transport
 
 # A reservation must outlive its session, and lapse by itself when a process dies in between.
 _RESERVATION_MARGIN_S = 120
 # Calls end and workers are added in about this time.
 NO_ROOM_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSession:
+    """What a session shall be.
+
+    max_live: how many sessions of the principal may be live at a time; None for any number.
+    connect_within_s: how long the orchestration waits for the call to be attached.
+    """
+
+    agent_name: str
+    variables: Mapping[str, str]
+    transport: Transport
+    principal: str
+    max_live: int | None
+    connect_within_s: float
+    traceparent: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,65 +63,100 @@ async def started_session(
 ) -> AsyncGenerator[StartedSession]:
     """Start a WebRTC session for the block; when the block fails, the session ends as `provider_failed`.
 
-    connect_within_s: how long the orchestration waits for the call to be attached.
-    Raises `no_capacity`, `rate_limited`, `too_many_live_sessions`, `unknown_agent`, `agent_variables`.
+    Raises what `start_session` raises.
     """
-    from shared.providers.session_config import realtime_session
-    from shared.session.model import Session, SessionState, Transport
+    from shared.session.model import Transport
+
+    needs = call.dependencies
+    new = NewSession(
+        agent_name=agent_name,
+        variables=variables,
+        transport=Transport.WEBRTC,
+        principal=call.caller.principal,
+        max_live=needs.settings.max_live_sessions_per_principal,
+        connect_within_s=connect_within_s,
+        traceparent=call.traceparent,
+    )
+    started = await start_session(needs, orchestrations, new)
+    try:
+        yield started
+    except BaseException:
+        await undo_session(needs, orchestrations, started.session, recorded=True)
+        raise
+
+
+async def start_session(
+    needs: Dependencies, orchestrations: Orchestrations, new: NewSession
+) -> StartedSession:
+    """Start a session, whole or not at all.
+
+    Raises `no_capacity`, `too_many_live_sessions`, `unknown_agent`, `agent_variables`.
+    """
+    from shared.session.model import Session, SessionState
     from shared.telemetry import metrics
 
-    needs, principal = call.dependencies, call.caller.principal
     settings = needs.settings
     await _check_room(needs)
-    session_id = new_session_id()
-    longest_s = settings.max_call_duration_s
-    await needs.limits.reserve_live(
-        principal,
-        session_id,
-        settings.max_live_sessions_per_principal,
-        int(connect_within_s) + longest_s + _RESERVATION_MARGIN_S,
+    session = Session(
+        session_id=new_session_id(),
+        state=SessionState.CREATED,
+        transport=new.transport,
+        agent=new.agent_name,
+        agent_version="",
+        principal=new.principal,
+        created_at_ms=now_ms(),
+        provider=needs.provider.name,
+        variables=new.variables,
+        traceparent=new.traceparent,
     )
-    session: Session | None = None
+    longest_s = settings.max_call_duration_s
+    if new.max_live is not None:
+        await needs.limits.reserve_live(
+            new.principal,
+            session.session_id,
+            new.max_live,
+            int(new.connect_within_s) + longest_s + _RESERVATION_MARGIN_S,
+        )
+    recorded = False
     try:
-        agent = (await needs.agents()).get(agent_name)
-        provider_session = realtime_session(
-            agent,
-            variables=variables,
-            model=settings.realtime_model,
-            transcription_model=settings.transcription_model,
-            transport=Transport.WEBRTC,
-        )
+        agent = (await needs.agents()).get(new.agent_name)
+        configuration = provider_session(needs, agent, session)
         limit = agent.limits.max_duration_s
-        fresh = Session(
-            session_id=session_id,
-            state=SessionState.CREATED,
-            transport=Transport.WEBRTC,
-            agent=agent.name,
+        session = dataclasses.replace(
+            session,
             agent_version=agent.version,
-            principal=principal,
-            created_at_ms=now_ms(),
-            provider=needs.provider.name,
             max_duration_s=longest_s if limit is None else min(longest_s, int(limit)),
-            variables=variables,
-            traceparent=call.traceparent,
         )
-        await needs.sessions.create(fresh)
-        session = fresh
-        metrics.count_session_started(transport=fresh.transport.value, agent=fresh.agent)
+        await needs.sessions.create(session)
+        recorded = True
+        metrics.count_session_started(transport=session.transport.value, agent=session.agent)
         await orchestrations.start_new(
             SESSION_LIFECYCLE,
-            session_id,
+            session.session_id,
             {
-                "session_id": session_id,
-                "connect_within_s": connect_within_s,
+                "session_id": session.session_id,
+                "connect_within_s": new.connect_within_s,
                 "max_duration_s": session.max_duration_s,
-                "traceparent": call.traceparent,
+                "traceparent": new.traceparent,
             },
         )
-        yield StartedSession(session=session, agent=agent, provider_session=provider_session)
     except BaseException:
-        await _undo(call, orchestrations, session_id, recorded=session is not None)
+        await undo_session(needs, orchestrations, session, recorded=recorded)
         raise
+    return StartedSession(session=session, agent=agent, provider_session=configuration)
+
+
+def provider_session(needs: Dependencies, agent: Agent, session: Session) -> dict[str, object]:
+    """Return the realtime service's session for `agent` on this session's transport."""
+    from shared.providers.session_config import realtime_session
+
+    return realtime_session(
+        agent,
+        variables=session.variables,
+        model=needs.settings.realtime_model,
+        transcription_model=needs.settings.transcription_model,
+        transport=session.transport,
+    )
 
 
 async def _check_room(needs: Dependencies) -> None:
@@ -124,18 +177,20 @@ async def _check_room(needs: Dependencies) -> None:
         )
 
 
-async def _undo(call: Call, orchestrations: Orchestrations, session_id: str, *, recorded: bool) -> None:
+async def undo_session(
+    needs: Dependencies, orchestrations: Orchestrations, session: Session, *, recorded: bool
+) -> None:
     """Take back what was made. What cannot be taken back now lapses: the reservation by its TTL, the
     session by its orchestration's connect timeout."""
     from shared.session.model import EndReason
     from shared.telemetry.logs import get_logger
 
-    needs = call.dependencies
+    session_id = session.session_id
     try:
         if recorded:
             await needs.sessions.mark_ended(session_id, EndReason.PROVIDER_FAILED, now_ms())
             await orchestrations.raise_event(session_id, ENDED, {"reason": EndReason.PROVIDER_FAILED.value})
-        await needs.limits.release_live(call.caller.principal, session_id)
+        await needs.limits.release_live(session.principal, session_id)
     except SidetoneError as error:
         get_logger("functions.sessions").warning(
             "session_start_not_undone", extra={"session_id": session_id, "code": error.code}

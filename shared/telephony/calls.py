@@ -52,6 +52,6 @@ class RingingCall(Protocol):
         """
         ...
 
-    async def reject(self, refusal: Refusal) -> bool:
-        """Refuse, as the carrier says this reason; return False when it rings no longer."""
+    async def reject(self, refusal: Refusal) -> str:
+        """Refuse; return how this reason was told, as in "486", or "" when it rings no longer."""
         ...

@@ -82,5 +82,6 @@ class SipCall:
     async def answer(self, session: Mapping[str, object]) -> None:
         await self._provider.accept_call(self._call.call_id, session)
 
-    async def reject(self, refusal: Refusal) -> bool:
-        return await self._provider.reject_call(self._call.call_id, STATUS[refusal])
+    async def reject(self, refusal: Refusal) -> str:
+        status = STATUS[refusal]
+        return str(status) if await self._provider.reject_call(self._call.call_id, status) else ""

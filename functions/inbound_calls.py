@@ -1,0 +1,191 @@
+"""Taking a call that rings: decide, record, answer, queue for a worker. The same for every carrier.
+
+It can be cut off anywhere and run again for the same call: the call's session is found by the carrier's
+call id, and what is left to do is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from functions.session_end import end_at_once
+from functions.session_start import NewSession, provider_session, start_session, undo_session
+from shared.errors import NotFoundError, SidetoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.dependencies import Dependencies
+    from functions.orchestrations import Orchestrations
+    from functions.session_start import StartedSession
+    from shared.session.model import Session
+    from shared.telephony.calls import Refusal, RingingCall
+
+_NO_ROOM = frozenset({"no_capacity", "too_many_live_sessions"})
+_ANSWER_ATTEMPTS = 2
+_ANSWER_PAUSE_S = 0.3
+
+
+class InboundCalls:
+    """Takes calls, each under the trace of the notice that brought it."""
+
+    def __init__(self, needs: Dependencies, orchestrations: Orchestrations, traceparent: str) -> None:
+        self._needs = needs
+        self._orchestrations = orchestrations
+        self._traceparent = traceparent
+
+    async def take(self, ringing: RingingCall) -> None:
+        """Answer the call or refuse it; return when either is done, or the call is gone.
+
+        Raises a retryable SidetoneError when it is to be tried again with the same call.
+        """
+        known = await self._needs.sessions.session_of_call(ringing.call.call_id)
+        if known is not None:
+            await self._go_on(ringing, known)
+            return
+        started = await self._start(ringing)
+        if started is None:
+            return
+        session = started.session
+        try:
+            # From here on a repetition finds the session, and goes on with it.
+            await self._report_call(ringing, session)
+        except BaseException:
+            await undo_session(self._needs, self._orchestrations, session, recorded=True)
+            raise
+        await self._answer(ringing, session, started.provider_session, perhaps_answered=False)
+
+    async def _start(self, ringing: RingingCall) -> StartedSession | None:
+        """Return a session for the call, or None when it is refused."""
+        from shared.telemetry.logs import get_logger
+        from shared.telephony.calls import Refusal
+        from shared.telephony.policy import Refuse, variables_of
+
+        needs, call = self._needs, ringing.call
+        try:
+            policy = await needs.inbound_policy()
+            decision = policy.decide(call)
+            if isinstance(decision, Refuse):
+                await self._refuse(ringing, decision.reason)
+                return None
+            new = NewSession(
+                agent_name=decision.agent,
+                variables=variables_of(call, (await needs.agents()).get(decision.agent)),
+                transport=call.transport,
+                # Whoever calls is nobody that we know: all share one principal, and its limit.
+                principal=f"inbound:{call.transport.value}",
+                max_live=policy.max_live_calls,
+                connect_within_s=needs.settings.connect_timeout_s,
+                traceparent=self._traceparent,
+            )
+            return await start_session(needs, self._orchestrations, new)
+        except SidetoneError as error:
+            if error.code in _NO_ROOM:
+                await self._refuse(ringing, Refusal.NO_ROOM)
+                return None
+            if error.retryable:
+                raise
+            get_logger("functions.inbound").error(
+                "inbound_call_failed",
+                extra={"call_id": call.call_id, "code": error.code, "detail": error.detail},
+            )
+            await self._refuse(ringing, Refusal.FAULT)
+            return None
+
+    async def _go_on(self, ringing: RingingCall, session_id: str) -> None:
+        """Do what is left to do for a call that was taken before, and perhaps answered."""
+        from shared.session.model import SessionState
+
+        needs = self._needs
+        try:
+            session = await needs.sessions.get(session_id)
+        except NotFoundError:  # erased since
+            return
+        if session.state not in (SessionState.CREATED, SessionState.CONNECTING):
+            return
+        agent = (await needs.agents()).get(session.agent)
+        configuration = provider_session(needs, agent, session)
+        await self._report_call(ringing, session)
+        await self._answer(ringing, session, configuration, perhaps_answered=True)
+
+    async def _report_call(self, ringing: RingingCall, session: Session) -> None:
+        needs = self._needs
+        await needs.sessions.report_call(session.session_id, ringing.call.call_id, needs.provider.name)
+
+    async def _answer(
+        self,
+        ringing: RingingCall,
+        session: Session,
+        configuration: Mapping[str, object],
+        *,
+        perhaps_answered: bool,
+    ) -> None:
+        """Pick up and ask for a worker.
+
+        perhaps_answered: an attempt before this one may have picked up. Then a refusal to do it again
+        says nothing; whether the call is up is for the worker to find out, as it has to anyway.
+        """
+        from shared.telemetry.logs import bind_session, get_logger
+
+        log = get_logger("functions.inbound")
+        with bind_session(session.session_id):
+            for attempt in range(1, _ANSWER_ATTEMPTS + 1):
+                try:
+                    await ringing.answer(configuration)
+                    break
+                except SidetoneError as error:
+                    if error.retryable:
+                        perhaps_answered |= error.code == "provider_unavailable"
+                        if attempt == _ANSWER_ATTEMPTS:
+                            raise
+                        await asyncio.sleep(_ANSWER_PAUSE_S)
+                    elif perhaps_answered:
+                        log.info("inbound_call_perhaps_answered", extra={"code": error.code})
+                        break
+                    else:
+                        await self._not_answered(ringing, session, error)
+                        return
+            await self._needs.attach_queue.enqueue(session.session_id, session.traceparent)
+            log.info("inbound_call_answered", extra={"call_id": ringing.call.call_id, "agent": session.agent})
+
+    async def _not_answered(self, ringing: RingingCall, session: Session, error: SidetoneError) -> None:
+        from shared.session.model import EndReason
+        from shared.telemetry.logs import get_logger
+        from shared.telephony.calls import Refusal
+
+        reason = EndReason.CALLER_HUNG_UP
+        log = get_logger("functions.inbound")
+        if error.code == "call_not_found":
+            log.info("inbound_call_gone", extra={"call_id": ringing.call.call_id})
+        else:
+            reason = EndReason.PROVIDER_FAILED
+            log.error(
+                "inbound_call_failed",
+                extra={"call_id": ringing.call.call_id, "code": error.code, "detail": error.detail},
+            )
+            await self._refuse(ringing, Refusal.FAULT)
+        await end_at_once(
+            self._needs,
+            self._orchestrations,
+            session.session_id,
+            reason,
+            call_id=ringing.call.call_id,
+        )
+
+    async def _refuse(self, ringing: RingingCall, refusal: Refusal) -> None:
+        """Refuse the call. One that cannot be refused rings on until its carrier gives up."""
+        from shared.telemetry import metrics
+        from shared.telemetry.logs import get_logger
+
+        log = get_logger("functions.inbound")
+        fields: dict[str, object] = {"call_id": ringing.call.call_id, "reason": refusal.value}
+        try:
+            told_as = await ringing.reject(refusal)
+        except SidetoneError as error:
+            if error.retryable:
+                raise
+            log.warning("inbound_call_not_refused", extra={**fields, "code": error.code})
+            return
+        metrics.count_refused(code=refusal.value)
+        log.info("inbound_call_refused", extra={**fields, "told_as": told_as or "gone"})
