@@ -96,6 +96,7 @@ class SessionRunner:
         self._inbox_wake.set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0
+        self._timer_check: asyncio.Handle | None = None
         self._finished = asyncio.Event()
         self._fault: Exception | None = None
 
@@ -156,9 +157,10 @@ class SessionRunner:
                 await self._let_go()
 
     async def _let_go(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for handle in (self._timer, self._timer_check):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._timer_check = None
         await self._tools.close()
         await self._spare.close()
         if self._socket is not None:
@@ -177,10 +179,16 @@ class SessionRunner:
                 self._effects_wake.set()
         if len(self._pending) >= PENDING_LIMIT:
             self._room.clear()
-        self._set_timer()
+        self._deadline_may_have_moved()
+
+    def _deadline_may_have_moved(self) -> None:
+        """Look at the core's deadline soon: once for all events that came together."""
+        if self._timer_check is None:
+            self._timer_check = asyncio.get_running_loop().call_soon(self._set_timer)
 
     def _set_timer(self) -> None:
         """See to it that `_tick` runs at the core's next deadline; one that is set for earlier may stay."""
+        self._timer_check = None
         deadline = self._conversation.next_deadline_ms()
         if deadline is None or (self._timer is not None and self._timer_at_ms <= deadline):
             return
@@ -239,7 +247,7 @@ class SessionRunner:
                 self._apply(effects)
                 await self._room.wait()
             else:
-                self._set_timer()
+                self._deadline_may_have_moved()
             if configuring and conversation.phase is not Phase.CONFIGURING:
                 configuring = False
                 watchdog.cancel()

@@ -33,6 +33,7 @@ from shared.security.tokens import TokenRing
 from shared.session.prices import EXAMPLE_PRICES, TokenPrices, parse_prices
 from shared.settings import SettingsError, WorkerSettings
 from shared.store.attach_queue import AttachQueue
+from shared.store.command_pipe import CommandPipe
 from shared.store.connection import answered, connect
 from shared.store.event_log import EventLog
 from shared.store.inbox import Inbox, WakeUps
@@ -56,6 +57,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     prices = parse_prices(settings.token_prices)
     _need_prices(catalog, prices)
     redis = connect(settings)
+    pipe = CommandPipe(redis)
     provider = make_provider(settings, ping_s=settings.provider_ping_s)
     services = Services(
         settings=settings,
@@ -63,7 +65,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         catalog=catalog,
         sessions=SessionStore(redis, retention_s=settings.session_retention_s),
         event_log=EventLog(redis),
-        ownership=Ownership(redis, lease_ttl_s=settings.lease_ttl_s),
+        ownership=Ownership(redis, lease_ttl_s=settings.lease_ttl_s, commits_through=pipe),
         inbox=Inbox(redis),
         outbox=Outbox(redis),
         attach_queue=AttachQueue(redis),
@@ -130,6 +132,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     finally:
         await runner.cleanup()
         await provider.close()
+        await pipe.close()
         await redis.aclose()
         if services.recorder is not None:
             await asyncio.to_thread(services.recorder.close)

@@ -48,7 +48,7 @@ class ToolBook:
     @property
     def inline_running(self) -> bool:
         """Whether an inline call has no output yet."""
-        return any(c.output is None and c.execution is ToolExecution.INLINE for c in self._calls.values())
+        return any(call.execution is ToolExecution.INLINE for call in self._open.values())
 
     @property
     def names(self) -> list[str]:

@@ -39,7 +39,10 @@ class ProviderSocket(Protocol):
         ...
 
     def events(self) -> AsyncIterator[dict[str, object]]:
-        """Yield server events until the connection closes, for whatever reason; see `close_code`."""
+        """Yield server events until the connection closes, for whatever reason; see `close_code`.
+
+        What nothing in the product reads may be left out: deltas of text, which later events repeat.
+        """
         ...
 
     async def close(self) -> None:

@@ -21,6 +21,36 @@ _log = logging.getLogger("sidetone.providers.sideband")
 # The largest frame we accept: a response.done repeats all output items of its response.
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 
+_OVER = frozenset(
+    {
+        aiohttp.WSMsgType.CLOSE,
+        aiohttp.WSMsgType.CLOSING,
+        aiohttp.WSMsgType.CLOSED,
+        aiohttp.WSMsgType.ERROR,
+    }
+)
+# What no part of the product reads: later events repeat it, or nobody needs it. They are most of a call's
+# events, and left out before they are decoded. Whoever begins to use one takes it off this list.
+UNREAD = frozenset(
+    {
+        "conversation.item.input_audio_transcription.delta",
+        "input_audio_buffer.committed",
+        "rate_limits.updated",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_audio.done",
+        "response.output_audio_transcript.delta",
+        "response.output_audio_transcript.done",
+        "response.output_item.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+    }
+)
+_TYPE_FIRST = '{"type":"'
+_TYPE_AT = len(_TYPE_FIRST)
+
 
 class SidebandSocket:
     """A ProviderSocket over aiohttp."""
@@ -41,12 +71,17 @@ class SidebandSocket:
             ) from error
 
     async def events(self) -> AsyncIterator[dict[str, object]]:
-        async for message in self._socket:
+        receive = self._socket.receive  # its own iterator, but without a coroutine more for each frame
+        while True:
+            message = await receive()
             if message.type is aiohttp.WSMsgType.TEXT:
-                event = _decode(message.data)
+                data: str = message.data
+                if is_unread(data):
+                    continue
+                event = _decode(data)
                 if event is not None:
                     yield event
-            elif message.type is aiohttp.WSMsgType.ERROR:
+            elif message.type in _OVER:
                 return
 
     async def close(self) -> None:
@@ -104,6 +139,14 @@ async def _connect(
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise unreachable(error) from error
     return SidebandSocket(socket)
+
+
+def is_unread(frame: str) -> bool:
+    """Return whether `frame` is one of the UNREAD events, as far as that can be told without decoding it.
+
+    The service writes the type first, and types have no escapes. False for a frame of any other shape.
+    """
+    return frame.startswith(_TYPE_FIRST) and frame[_TYPE_AT : frame.find('"', _TYPE_AT)] in UNREAD
 
 
 def _decode(data: str) -> dict[str, object] | None:

@@ -10,6 +10,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from shared.store.command_pipe import CommandPipe
 from shared.store.connection import ANSWER_S, answered
 
 
@@ -22,7 +23,12 @@ class Script:
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(
-        self, redis: Redis, keys: Sequence[str], args: Sequence[str | int], *, within: float = ANSWER_S
+        self,
+        redis: Redis | CommandPipe,
+        keys: Sequence[str],
+        args: Sequence[str | int],
+        *,
+        within: float = ANSWER_S,
     ) -> list[str]:
         """Run the script and return its reply, an array of strings.
 
@@ -30,11 +36,13 @@ class Script:
         """
         return cast("list[str]", await answered(self._run(redis, keys, args), within=within))
 
-    async def _run(self, redis: Redis, keys: Sequence[str], args: Sequence[str | int]) -> object:
+    async def _run(
+        self, redis: Redis | CommandPipe, keys: Sequence[str], args: Sequence[str | int]
+    ) -> object:
         try:
-            return await redis.evalsha(self.digest, len(keys), *keys, *args)
+            return await redis.execute_command("EVALSHA", self.digest, len(keys), *keys, *args)
         except NoScriptError:
-            return await redis.eval(self.text, len(keys), *keys, *args)
+            return await redis.execute_command("EVAL", self.text, len(keys), *keys, *args)
 
 
 def nonce() -> str:

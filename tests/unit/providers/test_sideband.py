@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from shared.errors import SidetoneError
-from shared.providers.sideband import MAX_FRAME_BYTES, SidebandSocket, open_sideband
+from shared.providers.sideband import MAX_FRAME_BYTES, UNREAD, SidebandSocket, open_sideband
 from tests.support.ports import free_port
 
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -71,6 +71,21 @@ async def test_frames_that_are_no_events_are_left_out_and_logged_without_their_c
     assert "provider frame is not JSON" in caplog.text
     assert "provider frame is not an event" in caplog.text
     assert "caller" not in caplog.text
+
+
+async def test_what_nobody_reads_is_left_out_and_everything_else_comes_whatever_its_shape() -> None:
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        for kind in sorted(UNREAD):
+            await socket.send_str(f'{{"type":"{kind}","event_id":"e1","delta":"a"}}')
+        await socket.send_str('{"type":"response.output_audio.delta","delta":"UklG"}')
+        await socket.send_str('{"type":"response.new_kind.delta"}')
+        await socket.send_str('{"type":"session.updated","session":{"type":"rate_limits.updated"}}')
+        await socket.send_str('{"type":"unfinished')
+        await socket.close()
+
+    async with connected(behaviour) as socket:
+        events = [event["type"] async for event in socket.events()]
+    assert events == ["response.output_audio.delta", "response.new_kind.delta", "session.updated"]
 
 
 async def test_a_connection_that_breaks_without_a_close_frame_ends_the_events() -> None:
