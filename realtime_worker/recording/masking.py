@@ -147,7 +147,8 @@ class EventMask:
     def _session(self, session: Mapping[str, object], depth: int) -> Json:
         guarded: Json = {}
         if "instructions" in session:
-            guarded["instructions"] = self._fingerprint(session["instructions"])
+            instructions = session["instructions"]
+            guarded["instructions"] = None if instructions is None else self._fingerprint(instructions)
         if "tools" in session:
             tools = session["tools"]
             listed = cast("list[object]", tools) if isinstance(tools, list) else None
@@ -162,8 +163,8 @@ class EventMask:
         kept = {name: value for name, value in fields.items() if name in ("type", "name")}
         return {**self._object(kept, 0), "masked": fingerprint}
 
-    def _fingerprint(self, value: object) -> str | None:
-        if value is None or _is_fingerprint(value):
+    def _fingerprint(self, value: object) -> str:
+        if _is_fingerprint(value):
             return value
         canonical = msgspec.json.encode(value, order="deterministic")
         return "masked:" + hashlib.blake2b(canonical, key=self._key, digest_size=8).hexdigest()

@@ -58,15 +58,17 @@ def describe(number: int, played: Played, began_at_ms: int) -> str:
     kind = stored.pop("in")
     at = stored.pop("at_ms", None)
     when = f", {(at - began_at_ms) / 1000:.3f} s into the recording" if isinstance(at, int) else ""
-    lines = [
-        f"input {number}, {kind}{when}:",
-        *_indented(_pretty(stored)),
-        "effects, recorded (-) and now (+):",
-    ]
     before = _shown(played.step.effects, played.step.raised)
     after = _shown(played.effects, played.raised)
     diff = list(difflib.unified_diff(before, after, n=20, lineterm=""))[3:]
-    return "\n".join([*lines, *_indented(diff)])
+    return "\n".join(
+        [
+            f"Input {number}, {kind}{when}. Effects, recorded (-) and now (+):",
+            *_indented(diff),
+            "The input:",
+            *_indented(_pretty(stored)),
+        ]
+    )
 
 
 def updated(recording: Recording, played: Iterable[Played]) -> list[Json]:

@@ -152,6 +152,7 @@ class Writer:
             )
         )
         take.tape.add({"setup": masked_setup(setup, take.mask)})
+        take.tape.flush()
 
     def _refresh(self, take: Take) -> None:
         if take.tape is not None:

@@ -152,7 +152,7 @@ def test_what_a_killed_worker_leaves_is_a_recording(tmp_path: Path) -> None:
         if lines < 2:
             continue
         cut = read_recording(path)
-        assert cut.end == CUT
+        assert cut.end == (CUT if lines < len(whole.steps) + 3 else OVER)
         assert [step.stored for step in cut.steps] == [step.stored for step in whole.steps][: lines - 2]
         assert first_difference(play(cut)) is None
 

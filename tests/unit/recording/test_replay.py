@@ -63,7 +63,7 @@ def test_a_difference_is_shown_with_its_input(recording: Path) -> None:
     first, *shown = done.stdout.splitlines()
     assert first.endswith("DIFFERENT")
     text = "\n".join(shown)
-    assert "provider_event, 0.900 s into the recording:" in text
+    assert "provider_event, 0.900 s into the recording." in text
     assert '"type": "response.output_item.done"' in text
     (removed,) = [line for line in shown if line.startswith("  -")]
     (added,) = [line for line in shown if line.startswith("  +")]
