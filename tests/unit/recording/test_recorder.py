@@ -10,17 +10,23 @@ import os
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.recording import inputs, tape
 from realtime_worker.recording.file_format import CUT, FULL, LEFT, LONG, OVER, RAISED, read_recording
 from realtime_worker.recording.recorder import RecordedConversation, Recorder, in_share
-from realtime_worker.recording.replay import first_difference, play
+from realtime_worker.recording.replay import describe, first_difference, play
 from realtime_worker.recording.tape import Tape
+from shared.session.log import AgentTurn, LogEntry, ToolFinished, ToolStatus, TurnStatus, UserTurn
 from tests.support.eventually import eventually
+from tests.unit.conversation.scene import Scene
 from tests.unit.recording.calls import BOUNDS, SETUP, WORDS, record, talk
 
 # What tells of a conversation and changes nothing in it.
@@ -74,6 +80,53 @@ def test_pieces_that_a_conversation_passes_over_are_left_out(tmp_path: Path) -> 
     assert one.subject.provider_event(delta, one.now) == []
     later = {"type": "error", "event_id": "event_x", "error": {"code": "odd"}}
     assert one.subject.provider_event(later, one.now) == other.subject.provider_event(later, other.now)
+
+
+def told(number: int, text: str) -> LogEntry:
+    return UserTurn(
+        item_id=f"item_{number}", text=text, status=TurnStatus.COMPLETED, spoken_at_ms=number, at_ms=number
+    )
+
+
+@given(
+    words=st.lists(st.text('abc Hü€𝗯日"\\\n0-9', min_size=1, max_size=900), min_size=1, max_size=60),
+    found=st.dictionaries(
+        st.text("abü ", max_size=5), st.text('xyzÄ7"') | st.integers() | st.floats(), max_size=9
+    ),
+    times=st.integers(1, 300),
+)
+@example(words=['ü€ "word" 7 ' * 70] * 60, found={"ä": "Zürich", "b": 12.5}, times=300)
+@settings(max_examples=25, deadline=None)
+def test_a_session_that_is_seeded_from_the_log_replays(
+    words: list[str], found: dict[str, object], times: int
+) -> None:
+    """What is told of the log is chosen and cut by sizes: masked text must have those of the original."""
+    output = msgspec.json.encode([found] * times).decode()
+    history = (
+        *(told(number, text) for number, text in enumerate(words)),
+        replace(SETUP.unanswered[0], tool_call_id="call_9", at_ms=400),
+        ToolFinished(
+            tool_call_id="call_9", name="look_up", output=output, at_ms=500, status=ToolStatus.OK, duration_ms=1
+        ),
+        AgentTurn(
+            item_id="item_a", response_id="resp_a", agent="desk", text=" ".join(words), at_ms=2000,
+            status=TurnStatus.INTERRUPTED, first_audio_ms=-1, spoken_at_ms=600,
+        ),
+    )  # fmt: skip
+    setup = replace(SETUP, own_session=True, resumed=True, history=history, call_id="")
+    with TemporaryDirectory() as directory:
+        recorder = Recorder(Path(directory), BOUNDS)
+        scene = Scene(recorder.conversation(setup, "acs"), talking=False)
+        scene.take(scene.subject.opened(scene.now))
+        scene.say("session.created", session={"id": "sess_1", "expires_at": 2_000})
+        scene.say("session.updated", session={"id": "sess_1"})
+        scene.wait(500_000)
+        scene.take(scene.subject.prepared(scene.now, succeeded=True))
+        recorder.close()
+        recording = read_recording(Path(directory) / "ses_recorded-3.jsonl.gz")
+    assert any(send["item"]["id"].startswith("seed_") for send in scene.sent("conversation.item.create"))  # type: ignore[index]
+    difference = first_difference(play(recording))
+    assert difference is None, describe(*difference, 0)
 
 
 def test_only_the_owner_of_the_process_can_read_it(tmp_path: Path) -> None:
