@@ -282,9 +282,9 @@ REALTIME_WEBHOOK = Operation(
     answers=(Answer(status=200, description="Handled, now or before, or ignored."),),
     problems={
         400: ("invalid_json", "invalid_body", "invalid_call_id"),
-        409: ("call_of_another_session", "session_ended"),
+        409: ("delivery_under_way", "call_of_another_session", "session_ended"),
         502: ("provider_unauthorized",),
-        503: ("delivery_under_way", "delivery_too_slow", "orchestrations_unavailable"),
+        503: ("delivery_too_slow", "orchestrations_unavailable"),
     },
 )
 HEALTH = Operation(

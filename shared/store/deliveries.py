@@ -17,11 +17,12 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TypeAlias
 
 from redis.asyncio import Redis
 
-from shared.errors import SidetoneError, UnavailableError
+from shared.errors import SidetoneError
 from shared.store import scripts
 from shared.store.keys import DELIVERIES_TTL_S, delivery_key
 from shared.store.script import nonce
@@ -96,15 +97,17 @@ class Deliveries:
         """Handle a delivery in the block, which is given True; False means that it was handled before.
 
         The delivery is done when the block ends, and free for the next copy when it fails. Raises
-        UnavailableError `delivery_under_way` while somebody else handles it.
+        SidetoneError `delivery_under_way`, a retryable conflict, while somebody else handles it.
         """
         match await self.claim(source, delivery_id):
             case Done():
                 yield False
             case UnderWay(retry_after_s=left_s):
-                raise UnavailableError(
+                raise SidetoneError(
                     "delivery_under_way",
                     "This delivery is being handled: send it again if no other answer comes.",
+                    status=HTTPStatus.CONFLICT,
+                    retryable=True,
                     retry_after_s=left_s,
                 )
             case Claimed() as claim:

@@ -19,8 +19,8 @@ from shared.store.sessions import SessionStore
 from shared.telephony.policy_file import POLICY_FILE
 from tests.integration.functions.api_client import Api, Reply
 from tests.integration.functions.conftest import AGENTS
-from tests.integration.functions.phone_line import CALLER, PATH, PhoneLine, event, incoming, signed
 from tests.support.eventually import eventually
+from tests.support.phone_line import CALLER, PATH, PhoneLine, event, incoming, signed
 from tests.support.ports import free_port
 from tests.support.stack import RunningFunctions, Stack
 
@@ -155,7 +155,7 @@ async def test_a_call_that_rings_is_accepted_once_and_waits_for_a_worker(
     call = await line.becomes(call_id, "live")
     answers = await line.delivered(call_id)
     assert answers.count(200) == 6, answers
-    assert set(answers) <= {200, 503}, "a copy that comes too early is told to come again"
+    assert set(answers) <= {200, 409}, "a copy that comes too early is told to come again"
     session = await session_of(store, call_id)
     assert (session.state, session.transport, session.agent) == (SessionState.CONNECTING, "sip", "plain")
     assert (session.principal, session.variables) == ("inbound:sip", {})

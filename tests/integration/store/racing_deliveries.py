@@ -11,7 +11,7 @@ import random
 import sys
 from types import SimpleNamespace
 
-from shared.errors import UnavailableError
+from shared.errors import SidetoneError
 from shared.store.connection import connect
 from shared.store.deliveries import Deliveries
 
@@ -37,7 +37,7 @@ async def main(url: str, what: str, name: str, count: int) -> None:
                     if first:
                         await asyncio.sleep(chance.random() / 500)
                         await redis.hincrby(LEDGER, delivery_id, 1)  # type: ignore[misc]  # redis's own typing
-            except UnavailableError as error:
+            except SidetoneError as error:
                 if error.code != "delivery_under_way":
                     raise
                 left.append(delivery_id)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from redis.asyncio import Redis
 
 from emulators.redis_server import RunningRedis
-from shared.errors import UnavailableError
+from shared.errors import SidetoneError
 from shared.store.connection import connect
 from shared.store.deliveries import Claimed, Deliveries, Done, UnderWay
 from shared.store.keys import DAY_S, delivery_key
@@ -77,7 +77,7 @@ async def test_what_a_killed_process_held_is_handled_after_its_claim_lapsed(
         try:
             async with deliveries.handling(SOURCE, "0") as first:
                 return first
-        except UnavailableError as error:
+        except SidetoneError as error:
             waits_s.append(error.retry_after_s or 0)
             return False
 
