@@ -51,6 +51,8 @@ class OwnSessions:
     def seed(self) -> list[Send]:
         """Tell the session what was before it; see to it that what waits for an answer gets one."""
         given = seed(self._history)
+        for tool_call_id in self._responses.unconfirmed_outputs():  # of a session that is gone
+            self._responses.output_confirmed(tool_call_id)
         for tool_call_id in given.outputs:
             self._responses.output_sent(tool_call_id)
         if given.owes_reply:

@@ -127,7 +127,9 @@ class _Answer:
         items = self._turn.items
         if not self._memory.begun:
             self._memory.begun = True
-            last = max((at for at, item in enumerate(items) if item.role == "assistant"), default=-1)
+            # A client that goes on with an earlier conversation: what was answered, or acted on, is done.
+            done = (at for at, item in enumerate(items) if item.role in ("assistant", "tool_call"))
+            last = max(done, default=-1)
             self._memory.consumed.update(item.id for item in items[: last + 1])
         return [item for item in items if item.id not in self._memory.consumed]
 

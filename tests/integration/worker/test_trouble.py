@@ -96,7 +96,7 @@ async def test_an_expired_provider_session_ends_with_its_reason(stage: Stage) ->
     await stage.fault(kind="expire", ms=700)
     session_id, _ = await stage.talk()
     session = await stage.wait_state(session_id, SessionState.ENDED)
-    assert session.end_reason == EndReason.MAX_DURATION
+    assert session.end_reason == EndReason.PROVIDER_LIMIT
 
 
 async def test_redis_refusing_connections_for_a_while_loses_nothing(stage: Stage) -> None:

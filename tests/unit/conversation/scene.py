@@ -31,6 +31,8 @@ def conversation(
     unanswered: Iterable[ToolCalled] = (),
     answered: Mapping[str, str] = {},
     resumed: bool = False,
+    own_session: bool = False,
+    history: Iterable[LogEntry] = (),
     prices: TokenPrices | None = None,
 ) -> Conversation:
     return Conversation(
@@ -39,7 +41,7 @@ def conversation(
             agent="desk",
             worker="w1",
             epoch=1,
-            call_id="rtc_1",
+            call_id="" if own_session else "rtc_1",
             configuration=CONFIGURATION,
             greeting=greeting,
             farewell=farewell,
@@ -53,6 +55,8 @@ def conversation(
             unanswered=tuple(unanswered),
             answered=answered,
             resumed=resumed,
+            own_session=own_session,
+            history=tuple(history),
             prices=prices,
         )
     )
