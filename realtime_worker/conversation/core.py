@@ -7,7 +7,6 @@ from typing import assert_never
 
 from realtime_worker.conversation.effects import (
     ChangeSession,
-    ConsumeInbox,
     Effect,
     Finish,
     HangUp,
@@ -16,6 +15,7 @@ from realtime_worker.conversation.effects import (
     SetState,
 )
 from realtime_worker.conversation.guard import ConfigurationGuard
+from realtime_worker.conversation.inbox_progress import InboxProgress
 from realtime_worker.conversation.limits import LimitWatch
 from realtime_worker.conversation.own_sessions import OwnSessions
 from realtime_worker.conversation.recent import RecentIds
@@ -85,6 +85,8 @@ class Conversation:
         self._usage = UsageMeter(setup.usage, setup.prices)
         self._watch = LimitWatch(setup.limits)
         self._recent = RecentIds()
+        self._inbox = InboxProgress()
+        self._told_to_end = ""
         self._end_reason = ""
         self._leave_by_ms: int | None = None
         self._goodbye_response = ""
@@ -233,10 +235,14 @@ class Conversation:
             effects.extend(self._own.seed())
         else:
             if again:  # before the outputs: behind them, what was missed would not be the last any more
-                effects.extend(replace(send, after_commit=True) for send in self._probe.start())
+                effects.extend(self._find_out())
             effects.extend(self._tools.resend())
         effects.extend(self._tools.take_up(now_ms))
         return effects
+
+    def _find_out(self) -> list[Effect]:
+        """Ask what was said last."""
+        return [replace(send, after_commit=True) for send in self._probe.start()]
 
     def _reconfigured(self, session: Event, now_ms: int) -> list[Effect]:
         """The session changed and not by us. The caller's client can do that: it is put back, then ended."""
@@ -325,9 +331,14 @@ class Conversation:
                 at_ms=now_ms,
             )
             effects.append(Record(entry=entry))
-        elif utterance is not None and utterance.key == _GOODBYE and not turns:
+        if utterance is not None and self._inbox.waits(utterance.key):
+            effects.append(Record(entry=CommandReceived(command="say", at_ms=now_ms)))
+            effects.extend(self._inbox.done(utterance.key))
+        if not failed and utterance is not None and utterance.key == _GOODBYE and not turns:
             # Nothing was said, so no audio will end: do not wait for it.
             effects.extend(self._finish(self._end_reason, now_ms))
+        if self._responses.take_doubt():
+            effects.extend(self._find_out())
         return [*effects, *self._within_limits(now_ms)]
 
     def _error(self, error: Event, now_ms: int) -> list[Effect]:
@@ -374,19 +385,19 @@ class Conversation:
 
     def command(self, received: InboxEntry, now_ms: int) -> list[Effect]:
         """Take a command from the inbox."""
-        done: list[Effect] = [ConsumeInbox(entry_id=received.entry_id)]
         if self._phase is Phase.OVER:
             return []
+        self._inbox.received(received.entry_id)
         match received.command:
             case ToolResult(tool_call_id=tool_call_id, status=status, output=output, duration_ms=duration_ms):
-                return [*self.tool_finished(tool_call_id, status, output, duration_ms, now_ms), *done]
+                effects = self.tool_finished(tool_call_id, status, output, duration_ms, now_ms)
+                return [*effects, *self._inbox.done(received.entry_id)]
             case Say(text=words):
                 self._responses.want_utterance(Utterance(key=received.entry_id, text=words))
-                noted = CommandReceived(command="say", at_ms=now_ms)
-                return [Record(entry=noted), *done, *self._responses.pump(now_ms)]
+                return [*self._responses.pump(now_ms)]
             case EndCall(reason=reason, goodbye=goodbye):
-                noted = CommandReceived(command="end_call", detail=reason, at_ms=now_ms)
-                return [Record(entry=noted), *done, *self._leave(reason, goodbye, now_ms)]
+                self._told_to_end = self._told_to_end or reason
+                return self._leave(reason, goodbye, now_ms)
             case _:
                 assert_never(received.command)
 
@@ -441,7 +452,11 @@ class Conversation:
             return []
         self._phase = Phase.OVER
         self._leave_by_ms = None
-        ended: list[Effect] = [SetState(state=SessionState.ENDED, reason=reason, at_ms=now_ms)]
+        ended: list[Effect] = []
+        if self._told_to_end:
+            told = CommandReceived(command="end_call", detail=self._told_to_end, at_ms=now_ms)
+            ended.append(Record(entry=told))
+        ended.append(SetState(state=SessionState.ENDED, reason=reason, at_ms=now_ms))
         if hang_up:
             ended.append(HangUp())
         return [*ended, Finish(reason=reason)]

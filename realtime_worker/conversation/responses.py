@@ -36,6 +36,7 @@ class _Request:
     event_id: str
     utterance: Utterance | None
     sent_at_ms: int
+    presumed: bool = False
 
 
 class ResponseSequencer:
@@ -49,6 +50,8 @@ class ResponseSequencer:
         self._active_utterance: Utterance | None = None
         self._request: _Request | None = None
         self._wants_reply = False
+        self._presumed = False  # the wanted reply may have begun where nobody saw it
+        self._in_doubt = False
         self._utterances: deque[Utterance] = deque()
         self._caller_speaks = False
         self._owes_answer = False  # the caller has finished and nothing has answered them yet
@@ -82,7 +85,7 @@ class ResponseSequencer:
         if self._request is not None and self._request.utterance is not None:
             self._utterances.appendleft(self._request.utterance)
         self._request = None
-        self._wants_reply = False
+        self._wants_reply = self._presumed = self._in_doubt = False
         self._active = ""
         self._active_utterance = None
         self._caller_speaks = False
@@ -90,21 +93,25 @@ class ResponseSequencer:
         self._service_responds_until_ms = 0
 
     def lose_session(self) -> None:
-        """As `lose_connection`, where the conversation was lost with it: what we were saying is said again,
-        and the outputs that it held must be sent to the next one."""
+        """As `lose_connection`, where the conversation was lost with it: what we were saying is said again."""
         cut_off = self._active_utterance
         self.lose_connection()
         if cut_off is not None:
             self._utterances.appendleft(cut_off)
-        self._unconfirmed_outputs.clear()
 
     def owe_reply(self, now_ms: int) -> None:
-        """Outputs that no response has spoken about: ask for one, unless one begins in a moment."""
+        """Something that no response seems to have answered: ask for one, unless one begins in a moment.
+
+        It may have begun already, where nobody saw it. Then our request is refused, and when that one is
+        done it has to be found out anew whether it was an answer: see `take_doubt`.
+        """
+        self._presumed = self._presumed or not self._wants_reply
         self._wants_reply = True
         self._service_responds_until_ms = now_ms + REPLY_GRACE_MS
 
     def want_reply(self) -> None:
         """The model shall speak about what the conversation now holds."""
+        self._presumed = False
         self._wants_reply = True
 
     def want_utterance(self, utterance: Utterance) -> None:
@@ -164,7 +171,7 @@ class ResponseSequencer:
         return None
 
     def done(self, response_id: str, *, failed: bool, now_ms: int) -> Utterance | None:
-        """A response ended. Returns the utterance that it was, if any."""
+        """A response ended. Returns the utterance that it was, if any, unless that will be tried again."""
         if self._active not in {"", response_id}:
             return None
         self._active = ""
@@ -176,9 +183,10 @@ class ResponseSequencer:
             self._retry_at_ms = now_ms + RETRY_DELAYS_MS[self._failures]
             self._failures += 1
             if utterance is None:
-                self._wants_reply = True
+                self.want_reply()
             else:
                 self._utterances.appendleft(utterance)
+            return None
         return utterance
 
     def refused(self, event_id: str, *, busy: bool) -> bool:
@@ -187,9 +195,18 @@ class ResponseSequencer:
         if request is None or request.event_id != event_id:
             return False
         self._request = None
-        if busy:
+        if busy and request.presumed:
+            self._in_doubt = True
+        elif busy:
             self._restore(request)
         return True
+
+    def take_doubt(self) -> bool:
+        """Return, once, whether a response that nobody saw begin has ended, and may have been the answer."""
+        if self._active:
+            return False
+        doubt, self._in_doubt = self._in_doubt, False
+        return doubt
 
     def pump(self, now_ms: int) -> list[Send]:
         """Return the request that may go out now, if there is one."""
@@ -207,11 +224,12 @@ class ResponseSequencer:
         if blocked or not (self._utterances or self._wants_reply):
             return []
         utterance = self._utterances.popleft() if self._utterances else None
+        presumed = utterance is None and self._presumed
         if utterance is None:
-            self._wants_reply = False
+            self._wants_reply = self._presumed = False
         self._counter += 1
         event_id = f"{self._prefix}{self._counter}"
-        self._request = _Request(event_id=event_id, utterance=utterance, sent_at_ms=now_ms)
+        self._request = _Request(event_id=event_id, utterance=utterance, sent_at_ms=now_ms, presumed=presumed)
         instructions = f"Say exactly: {utterance.text}" if utterance else ""
         return [Send(event=response_create(event_id, instructions=instructions), after_commit=True)]
 
@@ -232,10 +250,10 @@ class ResponseSequencer:
         """A response was in the way of the service's own answer to the caller: ask for it afterwards."""
         if self._owes_answer:
             self._owes_answer = False
-            self._wants_reply = True
+            self.want_reply()
 
     def _restore(self, request: _Request) -> None:
         if request.utterance is None:
-            self._wants_reply = True
+            self.want_reply()
         else:
             self._utterances.appendleft(request.utterance)

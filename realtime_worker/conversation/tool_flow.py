@@ -118,9 +118,13 @@ class ToolFlow:
                     self._resent.discard(tool_call_id)
                     self._responses.want_reply()
             case "function_call_output":
+                self._responses.output_confirmed(tool_call_id)
+                self._resent.discard(tool_call_id)
                 answered_alone = not self._book.siblings_running(tool_call_id)
                 if answered_alone and not self._responses.active_response:
                     self._responses.owe_reply(now_ms)
+            case "message" if text(item, "role") == "user" and not self._responses.active_response:
+                self._responses.owe_reply(now_ms)
             case _:
                 pass
         return []

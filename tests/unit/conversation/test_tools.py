@@ -250,6 +250,35 @@ def test_an_output_that_nobody_has_spoken_about_gets_its_reply() -> None:
     assert len(scene.sent("response.create")) == 1
 
 
+USER_TURN = {"id": "u1", "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
+
+
+def test_a_caller_whose_words_nobody_answered_gets_their_reply() -> None:
+    scene = Scene(conversation(resumed=True))
+    probed(scene, USER_TURN)
+    assert scene.sent("response.create") == []
+    scene.wait(700)
+    assert len(scene.sent("response.create")) == 1
+    scene.accept_request("r1")
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": []})
+    scene.wait(10_000)
+    assert len(scene.sent("response.create")) == 1
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_reply_that_nobody_saw_begin_is_repeated_only_if_it_was_none(answered: bool) -> None:
+    scene = Scene(conversation(resumed=True))
+    probed(scene, USER_TURN)
+    scene.wait(700)
+    (request,) = scene.sent("response.create")
+    busy = {"code": "conversation_already_has_active_response", "event_id": request["event_id"]}
+    scene.say("error", error=busy)
+    scene.say("response.done", response={"id": "unseen", "status": "completed", "output": []})
+    probed(scene, {"id": "a1", "type": "message", "role": "assistant"} if answered else USER_TURN)
+    scene.wait(10_000)
+    assert len(scene.sent("response.create")) == (1 if answered else 2)
+
+
 def test_a_reply_that_has_begun_is_not_asked_for_again() -> None:
     scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
     probed(scene, {"id": "out", "type": "function_call_output", "call_id": "c9"})
