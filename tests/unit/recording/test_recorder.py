@@ -106,7 +106,7 @@ def test_a_session_that_is_seeded_from_the_log_replays(
         *(told(number, text) for number, text in enumerate(words)),
         replace(SETUP.unanswered[0], tool_call_id="call_9", at_ms=400),
         ToolFinished(
-            tool_call_id="call_9", name="look_up", output=output, at_ms=500, status=ToolStatus.OK, duration_ms=1
+            tool_call_id="call_9", name="look_up", output=output, status=ToolStatus.OK, duration_ms=1, at_ms=5
         ),
         AgentTurn(
             item_id="item_a", response_id="resp_a", agent="desk", text=" ".join(words), at_ms=2000,
