@@ -79,17 +79,25 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         traces_url = settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports.traces}"
         needed.append("traces")
         parts.append(_emulator("traces", "the trace sink", environment, ["--port", str(ports.traces)]))
+    telephony: dict[str, str] = {}
     realtime_url = given.get("AZURE_OPENAI_ENDPOINT") or "https://api.openai.com"
     if own_realtime:
         api_key = secrets.token_urlsafe(24)
         realtime_url = settings["AZURE_OPENAI_ENDPOINT"] = f"http://127.0.0.1:{ports.realtime}"
         settings["AZURE_OPENAI_API_KEY"] = api_key
         needed.append("realtime")
+        # Phone calls ring at the emulator (POST /_emu/incoming-sip), which tells the app in signed webhooks.
+        webhook_secrets = given.get("REALTIME_WEBHOOK_SECRETS") or _new_webhook_secret()
+        telephony["REALTIME_WEBHOOK_SECRETS"] = webhook_secrets
+        webhook = f"{functions_url}/api/v1/webhooks/realtime={webhook_secrets.split(',')[0].strip()}"
         mind = {name: value for name, value in given.items() if name.startswith("MIND_")}
+        mind["REALTIME_EMULATOR_WEBHOOK"] = webhook
         rules = REPOSITORY / given.get("AGENTS_DIR", "agents")
         parts.append(_realtime({**environment, **mind}, ports.realtime, api_key, rules))
     function_key = secrets.token_urlsafe(24)
-    parts.append(_functions({**environment, **settings}, ports.functions, run_directory, function_key))
+    parts.append(
+        _functions({**environment, **settings, **telephony}, ports.functions, run_directory, function_key)
+    )
     parts.append(
         Part(
             name="worker",
@@ -177,3 +185,7 @@ def _host_keys(function_key: str) -> dict[str, object]:
 
 def _new_signing_keys() -> str:
     return f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def _new_webhook_secret() -> str:
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"

@@ -20,6 +20,7 @@ from emulators.realtime.server import EmulatorServer
 from emulators.realtime.wire import Json, RejectedError
 
 KEY_VARIABLE = "REALTIME_EMULATOR_API_KEY"
+WEBHOOK_VARIABLE = "REALTIME_EMULATOR_WEBHOOK"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,7 +29,8 @@ def main(argv: Sequence[str]) -> int:
     logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     try:
         minds = choose_mind(arguments.mind, arguments.mind_dir, os.environ)
-        webhooks = [_webhook(text) for text in arguments.webhook]
+        given = arguments.webhook or [os.environ.get(WEBHOOK_VARIABLE, "")]
+        webhooks = [_webhook(text) for text in given if text]
     except (RulebookError, ValueError) as error:
         print(f"realtime emulator: {error}", file=sys.stderr)
         return 2
@@ -97,10 +99,16 @@ async def _serve(options: EmulatorOptions, minds: Minds, webhooks: Sequence[tupl
 
 
 def _webhook(text: str) -> tuple[str, str]:
-    url, separator, secret = text.rpartition("=")
+    # Both may hold more of that sign: the URL in its query, the secret as base64's padding.
+    url, separator, secret = text.rpartition("=whsec_")
+    if separator:
+        secret = "whsec_" + secret
+    else:
+        url, separator, secret = text.rpartition("=")
     if not separator or not url or not secret:
         raise ValueError(
-            "--webhook must be URL=SECRET, such as http://127.0.0.1:7071/api/hook=whsec_c2VjcmV0"
+            f"--webhook (or {WEBHOOK_VARIABLE}) must be URL=SECRET, such as "
+            "http://127.0.0.1:7071/api/hook=whsec_c2VjcmV0"
         )
     return url, secret
 

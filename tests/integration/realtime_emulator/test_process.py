@@ -45,6 +45,26 @@ def test_it_says_when_it_is_ready_and_ends_quickly() -> None:
         process.stdout.close()
 
 
+@pytest.mark.parametrize("secret", ["whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0cw==", "plain"])
+def test_a_webhook_is_given_with_its_secret(secret: str) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", "--api-key", "k"],
+        env={**ENVIRONMENT, "REALTIME_EMULATOR_WEBHOOK": f"http://127.0.0.1:9/hook?a=b={secret}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        _, url = process.stdout.readline().split()
+        (endpoint,) = OpenAI(base_url=f"{url}/v1", api_key="k").webhooks.list()
+        assert endpoint.url == "http://127.0.0.1:9/hook?a=b"
+        assert endpoint.signing_secret_hint == f"whsec_...{secret[-4:]}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
 def test_a_taken_port_is_one_clear_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -59,7 +79,7 @@ def test_a_taken_port_is_one_clear_sentence() -> None:
     ("options", "message"),
     [
         (["--mind", "nowhere.rules.yaml"], "nowhere.rules.yaml: can't be read"),
-        (["--webhook", "http://127.0.0.1/x"], "--webhook must be URL=SECRET"),
+        (["--webhook", "http://127.0.0.1/x"], "must be URL=SECRET"),
         (["--webhook", "ftp://127.0.0.1/x=secret"], "must be an http or https address"),
         (["--speech-rate-factor", "0"], "must be above zero"),
     ],

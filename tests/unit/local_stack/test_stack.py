@@ -14,6 +14,7 @@ from emulators.local.errors import LocalStackError
 from emulators.local.ports import Ports
 from emulators.local.stack import Stack, given_settings, plan, prepare
 from shared.security.signing_keys import parse_signing_keys
+from shared.security.webhook_secrets import parse_webhook_secrets
 from tests.support.ports import free_port
 
 
@@ -68,6 +69,21 @@ def test_the_api_key_of_the_emulator_is_the_one_the_product_is_given(
     assert realtime.environment["REALTIME_EMULATOR_API_KEY"] == key
     assert len(key) >= 32
     assert not any(key in argument for part in stack.parts for argument in part.command)
+
+
+def test_the_emulator_signs_its_webhooks_with_the_secret_that_the_app_is_given(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    chosen = "whsec_" + "A" * 40
+    for given in ({}, {"REALTIME_WEBHOOK_SECRETS": f"{chosen}, whsec_{'B' * 40}"}):
+        of = {part.name: part for part in plan({**environment, **given}, tmp_path).parts}
+        url, _, secret = of["realtime"].environment["REALTIME_EMULATOR_WEBHOOK"].rpartition("=whsec_")
+        secrets = parse_webhook_secrets(of["functions"].environment["REALTIME_WEBHOOK_SECRETS"])
+        assert url == "http://127.0.0.1:7071/api/v1/webhooks/realtime"
+        assert secrets[0] == f"whsec_{secret}"
+        assert not given or secrets[0] == chosen
+        assert given or "REALTIME_WEBHOOK_SECRETS" not in of["worker"].environment
+        assert not any(secret in argument for part in of.values() for argument in part.command)
 
 
 @pytest.mark.parametrize(
