@@ -35,6 +35,7 @@ class AdminRoutes:
         router.add_get("/_emu/calls", self.list_calls)
         router.add_get("/_emu/calls/{id}", self.show_call)
         router.add_get("/_emu/calls/{id}/events", self.events)
+        router.add_get("/_emu/calls/{id}/items", self.items)
         router.add_post("/_emu/calls/{id}/say", self.say)
         router.add_post("/_emu/calls/{id}/dtmf", self.dtmf)
         router.add_post("/_emu/calls/{id}/hang-up", self.hang_up)
@@ -65,6 +66,11 @@ class AdminRoutes:
         if not after.isdecimal():
             raise RejectedError("invalid_value", "'after' must be a number.", param="after")
         return json_response({"events": session.audience.log.after(int(after)) if session else []})
+
+    async def items(self, request: web.Request) -> web.Response:
+        _local_only(request)
+        session = self._service.calls.find(request.match_info["id"]).session
+        return json_response({"items": session.core.items() if session else []})
 
     async def say(self, request: web.Request) -> web.Response:
         """`{"text", "duration_ms"?, "wait"?}`, `{"turns": [text, …]}`, or a WAV body: the caller says it."""

@@ -83,6 +83,10 @@ class SessionCore:
             "response.cancel": self._cancel_response,
         }
 
+    def items(self) -> list[Json]:
+        """Return the conversation's items in order, as events show them."""
+        return [item.wire() for item in self._conversation]
+
     # What clients send
 
     def attached(self) -> list[Effect]:

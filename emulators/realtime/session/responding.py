@@ -108,6 +108,7 @@ class Responses:
         )
         seen = items if items is not None else list(self._conversation)
         response.context = self._context(response, seen)
+        response.sees = frozenset(item.id for item in seen)
         response.waiting_for = {item.id for item in seen if item.text is None}
         self._running[response.id] = response
         self._recent[response.id] = response
@@ -125,14 +126,13 @@ class Responses:
         if response is None:
             return None
         items = response.input_items if response.input_items is not None else list(self._conversation)
-        own = {item.id for item in response.output}
         return Turn(
             response_id=response_id,
             instructions=as_text(self._configuration.data.get("instructions")) or "",
             response_instructions=response.instructions,
             tools=tuple(response.tools),
             tool_choice=response.tool_choice,
-            items=tuple(item for item in items if item.id not in own),
+            items=tuple(item for item in items if item.id in response.sees),
             in_conversation=response.in_conversation,
             metadata=response.metadata,
         )

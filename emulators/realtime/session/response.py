@@ -20,7 +20,11 @@ _ARGUMENT_CHARACTERS_A_DELTA = 12
 
 @dataclass(kw_only=True, slots=True)
 class Response:
-    """A response in progress. `context` is what it pays for; `waiting_for` are items not yet understood."""
+    """A response in progress.
+
+    `context` is what it pays for; `sees` are the items that were there when it began, `waiting_for` those of
+    them that are not yet understood.
+    """
 
     id: str
     in_conversation: bool
@@ -35,6 +39,7 @@ class Response:
     tool_choice: object
     input_items: list[Item] | None
     context: list[Segment] = field(default_factory=list[Segment])
+    sees: frozenset[str] = frozenset()
     waiting_for: set[str] = field(default_factory=set[str])
     thinking: bool = False
     output: list[Item] = field(default_factory=list[Item])

@@ -178,3 +178,17 @@ async def test_a_fault_that_is_none_is_refused(emulator: RunningEmulator) -> Non
         async with emulator.http.post(f"{emulator.url}/_emu/faults", json=body) as answer:
             assert answer.status == 400
             assert (await answer.json())["error"]["param"].startswith("fault.")
+
+
+async def test_the_conversation_is_shown_as_the_model_has_it_also_after_the_call(
+    emulator: RunningEmulator,
+) -> None:
+    call_id = await emulator.start_call()
+    async with emulator.client.realtime.connect(call_id=call_id) as connection:
+        await emulator.say(call_id, "What is the status of my claim 1234?")
+        await _collect(connection, "response.done")
+    await emulator.emu("POST", f"calls/{call_id}/hang-up")
+    items: Any = (await emulator.emu("GET", f"calls/{call_id}/items"))["items"]
+    assert [item["type"] for item in items] == ["message", "message", "function_call"]
+    assert [item.get("role") for item in items] == ["user", "assistant", None]
+    assert items[2]["arguments"] == '{"number": "1234"}'

@@ -79,6 +79,18 @@ def test_the_mind_waits_until_the_turn_is_understood() -> None:
     assert [item.text for item in turn.items] == ["what now"]
 
 
+def test_a_response_that_began_while_the_caller_spoke_knows_nothing_of_their_words() -> None:
+    core = new_core()
+    core.speech_started(1000)
+    response_id = thinking(send(core, "response.create"))
+    stopped = core.speech_stopped(1800)
+    assert "response.created" not in types(stopped)
+    turn = core.turn(response_id)
+    assert turn is not None
+    assert turn.items == ()
+    assert [item["type"] for item in core.items()] == ["message"]
+
+
 def test_a_tool_call_streams_its_arguments_and_ends_the_response() -> None:
     core = new_core()
     response_id = thinking(user_says(core, "claim 1234"))
