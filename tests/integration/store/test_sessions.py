@@ -102,6 +102,24 @@ async def test_reporting_the_call_moves_the_session_on_and_is_idempotent(
     assert [e.state for e in entries if isinstance(e, StateChanged)] == ["connecting"]
 
 
+async def test_a_session_without_a_call_is_begun_once(store: SessionStore, redis_client: Redis) -> None:
+    session_id = await a_stored_session(redis_client)
+    session = await store.begin(session_id, "azure_openai")
+    assert (session.state, session.call_id, session.provider) == (
+        SessionState.CONNECTING,
+        "",
+        "azure_openai",
+    )
+    assert await store.begin(session_id, "another") == session
+    entries = [logged.entry for logged in await EventLog(redis_client).read_all(session_id)]
+    assert [e.state for e in entries if isinstance(e, StateChanged)] == ["connecting"]
+    await store.mark_ended(session_id, "idle", 9)
+    with pytest.raises(ConflictError, match="session_ended"):
+        await store.begin(session_id, "azure_openai")
+    with pytest.raises(NotFoundError, match="session_not_found"):
+        await store.begin(new_session_id(), "azure_openai")
+
+
 async def test_another_call_for_the_same_session_is_refused_and_stays_free(
     store: SessionStore, redis_client: Redis
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -28,6 +28,14 @@ async def answering(response: dict[str, object]) -> AsyncGenerator[str]:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(**response)  # type: ignore[arg-type]  # keyword arguments of aiohttp
 
+    async with serving(handler) as base_url:
+        yield base_url
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncGenerator[str]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None)
@@ -63,6 +71,42 @@ async def test_an_answer_that_is_none_is_told_as_the_providers_failure(response:
         finally:
             await provider.close()
     assert raised.value.code in PROTOCOL_CODES
+
+
+async def test_a_session_of_its_own_is_opened_for_the_model_without_an_api_version() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append((request.path_qs, request.headers["api-key"]))
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str('{"type":"session.created","session":{"id":"sess_1"}}')
+        return socket
+
+    async with serving(handler) as base_url:
+        credential = ApiKey(value="k", azure=True)
+        provider = RealtimeApi(
+            name="azure_openai", base_url=base_url, credential=credential, model="my model"
+        )
+        try:
+            socket = await provider.connect_session()
+            assert [event["type"] async for event in socket.events()] == ["session.created"]
+            await socket.close()
+        finally:
+            await provider.close()
+    assert asked == [("/v1/realtime?model=my+model", "k")]
+
+
+async def test_a_model_that_is_not_there_is_no_call_that_is_not_there() -> None:
+    async with answering({"status": 404}) as base_url:
+        provider = api(base_url)
+        try:
+            with pytest.raises(SidetoneError, match="provider_rejected"):
+                await provider.connect_session()
+            with pytest.raises(SidetoneError, match="call_not_found"):
+                await provider.connect_sideband("rtc_1")
+        finally:
+            await provider.close()
 
 
 async def test_an_identity_without_a_token_is_told_and_worth_another_try(

@@ -110,6 +110,17 @@ async def test_the_first_answer_greets_and_silence_is_noticed() -> None:
     assert await talk.hears("Tell me about llamas.") == [Say("Pardon?")]
 
 
+async def test_a_conversation_that_began_elsewhere_is_gone_on_with() -> None:
+    talk = Talk()
+    talk.user("Where is my claim 1234?")
+    call = Item(id="item_1", role="tool_call", call_id="call_1", name="get_claim", arguments="{}")
+    talk.items.append(call)
+    talk.tool({"status": "paid"})
+    thoughts = await talk.turn()
+    assert not [thought for thought in thoughts if isinstance(thought, CallTool)], "it has been called"
+    assert await talk.hears("Tell me about llamas.") == [Say("Pardon?")]
+
+
 async def test_a_missing_slot_is_asked_for_and_then_used() -> None:
     talk = Talk()
     assert await talk.hears("Where's my claim?") == [Say("Which claim?")]

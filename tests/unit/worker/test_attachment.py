@@ -14,16 +14,16 @@ from shared.session.model import Session, SessionState, Transport
 from tests.support.scripted_provider import Connect, ScriptedProvider, ScriptedSocket
 
 
-def session(*, connected: bool = False) -> Session:
+def session(*, connected: bool = False, transport: Transport = Transport.WEBRTC) -> Session:
     return Session(
         session_id="ses_1",
         state=SessionState.ACTIVE if connected else SessionState.CONNECTING,
-        transport=Transport.WEBRTC,
+        transport=transport,
         agent="desk",
         agent_version="1",
         principal="test",
         created_at_ms=1,
-        call_id="rtc_1",
+        call_id="" if transport.carries_media else "rtc_1",
         connected_at_ms=2 if connected else 0,
     )
 
@@ -137,3 +137,14 @@ async def test_a_service_that_confirms_and_closes_at_once_is_not_hammered() -> N
     waits = [later - earlier for earlier, later in pairwise(provider.attempts_at)]
     assert waits == sorted(waits), waits
     assert waits[-1] > 0.2, waits
+
+
+@pytest.mark.parametrize("transport", [Transport.ACS, Transport.WEBSOCKET])
+async def test_a_connection_that_carries_the_audio_is_a_new_session_each_time(
+    transport: Transport,
+) -> None:
+    provider = ScriptedProvider(after(unavailable()))
+    attachment = Attachment(provider, session(connected=True, transport=transport), timeout_s=5)
+    first = await attachment.open()
+    second = await attachment.open()
+    assert [(await anext(s.events()))["type"] for s in (first, second)] == ["session.created"] * 2
