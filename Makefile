@@ -17,10 +17,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run call test test-fast check format doctor bench lock clean
+.PHONY: help setup run call test test-fast check format doctor bench bench-worker lock clean
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter (3.11 to 3.13) for any of them."
 
@@ -59,11 +59,16 @@ doctor: setup ## Check this machine and say how to mend what is wrong
 bench: setup ## Measure what the README's figures come from
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
+bench-worker: setup ## Measure the worker beside other clients of the sideband (ARGS=--quick: a minute)
+	@sh scripts/setup_bench.sh
+	@exec $(BIN)/python -m benchmarks.worker_load $(ARGS)
+
 lock: setup ## Compile the lock files again from requirements*.in (ARGS=--upgrade)
 	$(COMPILE) --python-version 3.11 $(ARGS) requirements.in -o requirements.txt
 	$(COMPILE) --python-version 3.11 $(ARGS) requirements-worker.in -o requirements-worker.txt
 	$(COMPILE) --python-version 3.11 $(ARGS) requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) requirements-bench.in -o requirements-bench.txt
 	$(COMPILE) --python-version 3.13 $(ARGS) requirements-host313.in -o requirements-host313.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv313 .run .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv313 .venv-bench .run .pytest_cache .ruff_cache .hypothesis .import_linter_cache

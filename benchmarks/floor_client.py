@@ -23,19 +23,27 @@ async def run(url: str, call_ids: list[str]) -> None:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as tasks:
         for call_id in call_ids:
-            socket = await http.ws_connect(f"{url}?call_id={call_id}", heartbeat=_PING_S, compress=0)
-            await _send(socket, {"type": "session.update", "session": {"type": "realtime"}})
-            tasks.create_task(_follow(socket))
+            tasks.create_task(follow(await connect(http, url, call_id)))
         print("ready", flush=True)
 
 
-async def _follow(socket: aiohttp.ClientWebSocketResponse) -> None:
+async def connect(http: aiohttp.ClientSession, url: str, call_id: str) -> aiohttp.ClientWebSocketResponse:
+    """Attach to a call and configure it."""
+    socket = await http.ws_connect(f"{url}?call_id={call_id}", heartbeat=_PING_S, compress=0)
+    await _send(socket, {"type": "session.update", "session": {"type": "realtime"}})
+    return socket
+
+
+async def follow(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Answer function calls until the socket closes."""
     async for message in socket:
         if message.type is not aiohttp.WSMsgType.TEXT:
             continue
         event = cast("dict[str, object]", orjson.loads(message.data))
-        item = event.get("item")
-        if event["type"] == "response.output_item.done" and isinstance(item, dict):
+        if event["type"] == "response.output_item.done":
+            item = cast("dict[str, object]", event["item"])
+            if item["type"] != "function_call":
+                continue
             output = {"type": "function_call_output", "call_id": item["call_id"], "output": item["arguments"]}
             await _send(socket, {"type": "conversation.item.create", "item": output})
             await _send(socket, {"type": "response.create"})

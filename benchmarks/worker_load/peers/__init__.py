@@ -1,0 +1,1 @@
+"""Other clients of the sideband. Each is a script: the peers' environment has nothing of ours."""
