@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -10,9 +11,10 @@ import redis.asyncio
 
 from realtime_worker.roster import Roster
 from shared.errors import UnavailableError
-from shared.session.commands import EndCall, Say
-from shared.session.log import CommandReceived, LogEntry
+from shared.session.commands import EndCall, InboxEntry, Say
+from shared.session.log import LogEntry
 from shared.session.model import SessionState, Usage
+from shared.store.inbox import Inbox
 from shared.store.ownership import Ownership
 from shared.telemetry import metrics
 from tests.integration.worker.in_process import WORKER, InProcess
@@ -34,19 +36,26 @@ async def talking(parts: InProcess, roster: Roster) -> tuple[str, ScriptedSocket
     return session_id, socket
 
 
+class WatchedInbox(Inbox):
+    """Tells that the reader has come back for more: what it got before is in the conversation."""
+
+    delivered = False
+
+    async def read(self, session_id: str, after: str, count: int = 50) -> list[InboxEntry]:
+        self.delivered = self.delivered or after != "0-0"
+        return await super().read(session_id, after, count)
+
+
 async def test_a_fenced_owner_asks_the_service_for_nothing(redis_client: redis.asyncio.Redis) -> None:
     parts = InProcess(redis_client, ScriptedProvider())
     ownership = parts.services.ownership
-    roster = Roster(parts.services)
+    inbox = WatchedInbox(redis_client)
+    roster = Roster(replace(parts.services, inbox=inbox))
     session_id, socket = await talking(parts, roster)
     socket.say(type="input_audio_buffer.speech_started", item_id="item_1")
     await parts.services.inbox.put(session_id, Say(text="One moment."))
     roster.wake(session_id)
-
-    async def noted() -> bool:
-        return any(isinstance(entry, CommandReceived) for entry in await parts.entries(session_id))
-
-    await eventually(noted, what="the command waits for the caller to finish")
+    await eventually(lambda: inbox.delivered, what="the command waits for the caller to finish")
     await ownership.hand_over(session_id, roster.held[session_id])
     assert await ownership.acquire(session_id, "worker-2")
     before = socket.sent_types()
