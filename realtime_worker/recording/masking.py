@@ -17,7 +17,9 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import string
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TypeGuard, cast
 
 import msgspec
@@ -59,6 +61,8 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
 _STAND_INS = ("\u00d7", "\u2715", "\U0001d5d1")
 # A backslash with what it escapes, as in JSON's strings, is taken together.
 _TO_MASK = re.compile(r"(?P<escape>\\(?:u[0-9A-Fa-f]{4}|[\\\"/bfnrt]))|[A-Za-z]|[0-9]|[^\x00-\x7f\s]")
+# The same for texts without either.
+_PLAIN = str.maketrans({**dict.fromkeys(string.ascii_letters, "x"), **dict.fromkeys(string.digits, "0")})
 _JSON_TOKEN = re.compile(
     r"""
         (?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)
@@ -76,6 +80,8 @@ _DEEPEST = 48
 
 def mask_text(text: str) -> str:
     """Return `text` with letters and digits masked; white space and ASCII punctuation stay."""
+    if text.isascii() and "\\" not in text:
+        return text.translate(_PLAIN)
     return _TO_MASK.sub(_stand_in, text)
 
 
@@ -205,6 +211,7 @@ def _is_fingerprint(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
 
 
+@lru_cache(4096)
 def _field_name(name: str) -> str:
     return name if _FIELD_NAME.fullmatch(name) else mask_text(name)
 

@@ -15,6 +15,7 @@ from realtime_worker.recording.file_format import Recording, read_recording
 from realtime_worker.recording.replay import began_at_ms, describe, first_difference, play
 from tests.recordings.calls import SPOKEN
 
+IF_RIGHT = "If it is right as it is now: python -m realtime_worker replay --update tests/recordings/*.gz"
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 
 
@@ -22,7 +23,7 @@ RECORDINGS = Path(__file__).parents[2] / "recordings"
 def test_it_comes_out_as_recorded(path: Path) -> None:
     recording = read_recording(path)
     difference = first_difference(play(recording))
-    assert difference is None, describe(*difference, began_at_ms(recording))
+    assert difference is None, f"{describe(*difference, began_at_ms(recording))}\n{IF_RIGHT}"
 
 
 @pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.jsonl.gz")), ids=lambda path: path.name)
