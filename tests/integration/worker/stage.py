@@ -7,7 +7,7 @@ import base64
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -85,15 +85,22 @@ class ControlPlaneStandIn:
 
 
 class Stage:
-    """Use as an async context manager; `worker_environment` overrides settings of the worker."""
+    """Use as an async context manager; `worker_environment` overrides settings of the worker, and
+    `emulator_options` come on top of the realtime emulator's."""
 
-    def __init__(self, directory: Path, worker_environment: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        worker_environment: Mapping[str, str] = {},
+        emulator_options: Sequence[str] = (),
+    ) -> None:
         self._redis_server = start_redis(free_port(), directory / "redis")
         self.proxy = TcpProxy(self._redis_server.port)
         self.control_plane = ControlPlaneStandIn()
         self.directory = directory
         self.ledger = directory / "ledger.txt"
         self._overrides = worker_environment
+        self._emulator_options = emulator_options
         self._processes = Processes(directory / "logs")
         self._emulator_port = free_port()
         self.worker_port = free_port()
@@ -163,7 +170,8 @@ class Stage:
                 title="the realtime emulator",
                 command=[
                     sys.executable, "-m", "emulators", "realtime", "--port", str(self._emulator_port),
-                    "--api-key", API_KEY, "--mind", str(DESK / "desk.rules.yaml"), *options,
+                    "--api-key", API_KEY, "--mind", str(DESK / "desk.rules.yaml"),
+                    *options, *self._emulator_options,
                 ],
                 environment=self._environment,
             )
