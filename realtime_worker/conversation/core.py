@@ -19,6 +19,7 @@ from realtime_worker.conversation.inbox_progress import InboxProgress
 from realtime_worker.conversation.limits import LimitWatch
 from realtime_worker.conversation.own_sessions import OwnSessions
 from realtime_worker.conversation.recent import RecentIds
+from realtime_worker.conversation.records import provider_error, told_error
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
 from realtime_worker.conversation.seeding import is_seed
 from realtime_worker.conversation.setup import ConversationSetup, Phase
@@ -40,7 +41,6 @@ from shared.session.log import (
     Attached,
     AudioStarted,
     CommandReceived,
-    ErrorRecorded,
     Interrupted,
     ToolStatus,
     TurnStatus,
@@ -49,8 +49,6 @@ from shared.session.model import EndReason, SessionState
 
 # How long a goodbye may take before the call ends without it.
 GOODBYE_MS = 15_000
-# A provider's error text is kept for diagnosis, not as an archive.
-MAX_DETAIL = 500
 
 _GOODBYE = "goodbye"
 _SIGNS_OF_LIFE = frozenset(
@@ -141,8 +139,7 @@ class Conversation:
         """The call can't go on: the provider stays unreachable, or refuses us."""
         if self._phase is Phase.OVER:
             return []
-        entry = ErrorRecorded(source="provider", code=code, detail=detail[:MAX_DETAIL], at_ms=now_ms)
-        return [Record(entry=entry), *self._finish(EndReason.PROVIDER_FAILED, now_ms)]
+        return [provider_error(code, detail, now_ms), *self._finish(EndReason.PROVIDER_FAILED, now_ms)]
 
     # --- what the provider says ---------------------------------------------------------------
 
@@ -198,10 +195,9 @@ class Conversation:
                 return self._audible(text(event, "response_id"), now_ms)
             case "response.output_audio.delta":
                 self._turns.audio_started(text(event, "response_id"), now_ms)
-            case "output_audio_buffer.stopped":
-                return self._audio_over(text(event, "response_id"), now_ms)
-            case "output_audio_buffer.cleared":
-                return self._audio_cleared(text(event, "response_id"), now_ms)
+            case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
+                cleared = kind == "output_audio_buffer.cleared"
+                return self._audio_over(text(event, "response_id"), now_ms, cleared=cleared)
             case "response.output_item.done":
                 return self._tools.called(part(event, "item"), text(event, "response_id"), now_ms)
             case "response.done":
@@ -248,13 +244,8 @@ class Conversation:
         """The session changed and not by us. The caller's client can do that: it is put back, then ended."""
         if not self._guard.overridden(session):
             return []
-        entry = ErrorRecorded(
-            source="provider",
-            code="session_overridden",
-            detail="Somebody else on the call replaced the agent's instructions or tools.",
-            at_ms=now_ms,
-        )
-        effects: list[Effect] = [Record(entry=entry)]
+        told = "Somebody else on the call replaced the agent's instructions or tools."
+        effects: list[Effect] = [provider_error("session_overridden", told, now_ms)]
         if self._guard.exhausted:
             return [*effects, *self._finish(EndReason.CLIENT_INTERFERED, now_ms)]
         return [*effects, Send(event=self._setup.configuration)]
@@ -278,11 +269,7 @@ class Conversation:
         turn = self._turns.user_turn(text(event, "item_id"), said, status, now_ms)
         effects: list[Effect] = [Record(entry=turn)] if turn else []
         if turn and status is TurnStatus.FAILED:
-            code = text(part(event, "error"), "code") or "transcription_failed"
-            detail = text(part(event, "error"), "message")[:MAX_DETAIL]
-            effects.append(
-                Record(entry=ErrorRecorded(source="provider", code=code, detail=detail, at_ms=now_ms))
-            )
+            effects.append(told_error(part(event, "error"), "transcription_failed", now_ms))
         return effects
 
     def _response_created(self, response: Event, now_ms: int) -> None:
@@ -298,17 +285,11 @@ class Conversation:
         entry = AudioStarted(response_id=response_id, first_audio_ms=waited_ms, at_ms=now_ms)
         return [Record(entry=entry)]
 
-    def _audio_over(self, response_id: str, now_ms: int) -> list[Effect]:
+    def _audio_over(self, response_id: str, now_ms: int, *, cleared: bool) -> list[Effect]:
         self._turns.audio_ended(response_id)
         if response_id and response_id == self._goodbye_response:
             return self._finish(self._end_reason, now_ms)
-        return []
-
-    def _audio_cleared(self, response_id: str, now_ms: int) -> list[Effect]:
-        self._turns.audio_ended(response_id)
-        if response_id and response_id == self._goodbye_response:
-            return self._finish(self._end_reason, now_ms)
-        if self._turns.cut_short(response_id):
+        if cleared and self._turns.cut_short(response_id):
             return [Record(entry=Interrupted(response_id=response_id, at_ms=now_ms))]
         return []
 
@@ -324,13 +305,7 @@ class Conversation:
         utterance = self._responses.done(response_id, failed=failed, now_ms=now_ms)
         if failed:
             error = part(part(response, "status_details"), "error")
-            entry = ErrorRecorded(
-                source="provider",
-                code=text(error, "code") or "response_failed",
-                detail=text(error, "message")[:MAX_DETAIL],
-                at_ms=now_ms,
-            )
-            effects.append(Record(entry=entry))
+            effects.append(told_error(error, "response_failed", now_ms))
         if utterance is not None and self._inbox.waits(utterance.key):
             effects.append(Record(entry=CommandReceived(command="say", at_ms=now_ms)))
             effects.extend(self._inbox.done(utterance.key))
@@ -356,13 +331,7 @@ class Conversation:
             return self.failed("configuration_refused", f"{code}: {text(error, 'message')}", now_ms)
         if code == "response_cancel_not_active":
             return []  # it ended by itself while our cancel was on its way
-        entry = ErrorRecorded(
-            source="provider",
-            code=code or text(error, "type") or "unknown",
-            detail=text(error, "message")[:MAX_DETAIL],
-            at_ms=now_ms,
-        )
-        effects: list[Effect] = [Record(entry=entry)]
+        effects: list[Effect] = [told_error(error, text(error, "type") or "unknown", now_ms)]
         if code != "session_expired":
             return effects
         if self._own is not None:

@@ -93,7 +93,7 @@ class ResponseSequencer:
         self._service_responds_until_ms = 0
 
     def lose_session(self) -> None:
-        """As `lose_connection`, where the conversation was lost with it: what we were saying is said again."""
+        """As `lose_connection`, where the conversation is lost with it: what we were saying is said again."""
         cut_off = self._active_utterance
         self.lose_connection()
         if cut_off is not None:
