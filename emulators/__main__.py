@@ -13,6 +13,7 @@ EMULATORS: dict[str, tuple[str, str]] = {
     "doctor": ("emulators.local.doctor", "check that this machine can run it"),
     "functions": ("emulators.functions_host.cli", "run any Python function app (v2 model, Durable included)"),
     "realtime": ("emulators.realtime.cli", "Azure OpenAI Realtime: WebRTC, SIP-style calls, sidebands"),
+    "communication": ("emulators.communication.cli", "Azure Communication Services: phone calls"),
     "traces": ("emulators.traces.cli", "receive OpenTelemetry traces and draw them as text"),
 }
 """Name on the command line -> (module with `main(argv) -> int`, one line of help)."""

@@ -1,0 +1,1 @@
+"""Azure Communication Services Call Automation on one machine."""

@@ -1,0 +1,1 @@
+"""Tests of the Communication Services emulator, by the official SDK."""
