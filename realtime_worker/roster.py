@@ -17,10 +17,12 @@ from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError, UnavailableError
 from shared.providers.session_config import realtime_session, session_update
 from shared.session.jobs import AttachJob
-from shared.session.log import ErrorRecorded
+from shared.session.log import ErrorRecorded, LoggedEntry
 from shared.session.model import EndReason, Session, SessionState
 from shared.telemetry.logs import bind_session, get_logger
 
+# How much of its log a sideband session needs: what its call may show once more was logged just before.
+RECENT_ENTRIES = 50
 # A session whose runner breaks this often by our own fault ends instead of breaking for ever.
 BREAKS_ALLOWED = 3
 # How long a stopping worker finishes what it owes, sessions and then the attach queue; others do the rest.
@@ -213,11 +215,7 @@ class Roster:
         answered = await until_redis_answers(lambda: services.ownership.answered_tools(session.session_id))
         own_session = session.transport.carries_media
         resumed = session.connected_at_ms > 0
-        logged = (
-            await until_redis_answers(lambda: services.event_log.read_all(session.session_id))
-            if own_session and resumed
-            else []
-        )
+        logged = await until_redis_answers(lambda: self._logged(session)) if resumed else []
         conversation = services.conversation(
             ConversationSetup(
                 session_id=session.session_id,
@@ -257,6 +255,13 @@ class Roster:
             ),
             on_attached=attached,
         )
+
+    async def _logged(self, session: Session) -> list[LoggedEntry]:
+        """Return what earlier owners have logged, as much as the conversation needs."""
+        log = self._services.event_log
+        if session.transport.carries_media:
+            return await log.read_all(session.session_id)
+        return await log.tail(session.session_id, RECENT_ENTRIES)
 
     def _configuration(self, agent: Agent, session: Session, epoch: int) -> dict[str, object]:
         settings = self._services.settings

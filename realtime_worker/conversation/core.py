@@ -38,12 +38,14 @@ from realtime_worker.conversation.wire import (
 )
 from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
 from shared.session.log import (
+    AgentTurn,
     Attached,
     AudioStarted,
     CommandReceived,
     Interrupted,
     ToolStatus,
     TurnStatus,
+    UserTurn,
 )
 from shared.session.model import EndReason, SessionState
 
@@ -76,10 +78,10 @@ class Conversation:
         self._guard = ConfigurationGuard()
         self._responses = ResponseSequencer(f"rsp_{setup.epoch}_")
         self._own = OwnSessions(setup.history, self._responses) if setup.own_session else None
-        self._greeted = setup.resumed and (self._own is None or self._own.spoken)
+        self._greeted = any(isinstance(entry, UserTurn | AgentTurn) for entry in setup.history)
         self._probe = TailProbe(setup.epoch)
         self._tools = ToolFlow(setup, self._responses)
-        self._turns = TurnTracker()
+        self._turns = TurnTracker(setup.history)
         self._usage = UsageMeter(setup.usage, setup.prices)
         self._watch = LimitWatch(setup.limits)
         self._recent = RecentIds()
@@ -152,7 +154,9 @@ class Conversation:
             return []
         if kind in _SIGNS_OF_LIFE:
             self._watch.activity(now_ms)
-        return [*self._noted(self._react(kind, event, now_ms)), *self._responses.pump(now_ms)]
+        effects = self._noted(self._react(kind, event, now_ms))
+        requests = self._responses.pump(now_ms)
+        return [*effects, *requests] if requests else effects
 
     def _noted(self, effects: list[Effect]) -> list[Effect]:
         """Keep what a later provider session must be told."""
@@ -181,10 +185,12 @@ class Conversation:
             case "conversation.item.added" | "conversation.item.created" | "conversation.item.done":
                 item = part(event, "item")
                 probing = self._probe.added(item, text(event, "previous_item_id"))
+                if self._probe.nothing_said:
+                    self._greet()
                 return [*probing, *self._item(item, now_ms)]
             case "conversation.item.retrieved":
                 item = part(event, "item")
-                return self._tools.found_last(item, now_ms) if self._probe.found(item) else []
+                return self._found_last(item, now_ms) if self._probe.found(item) else []
             case "conversation.item.input_audio_transcription.completed":
                 return self._heard(event, text(event, "transcript").strip(), TurnStatus.COMPLETED, now_ms)
             case "conversation.item.input_audio_transcription.failed":
@@ -224,9 +230,8 @@ class Conversation:
             self._connected = True
             effects.append(SetState(state=SessionState.ACTIVE, at_ms=now_ms))
         self._responses.open()
-        if not self._greeted and setup.greeting:
-            self._responses.want_utterance(Utterance(key="greeting", text=setup.greeting))
-        self._greeted = True
+        if self._own is not None or not again:
+            self._greet()
         if self._own is not None:
             effects.extend(self._own.seed())
         else:
@@ -235,6 +240,19 @@ class Conversation:
             effects.extend(self._tools.resend())
         effects.extend(self._tools.take_up(now_ms))
         return effects
+
+    def _greet(self) -> None:
+        """Say the greeting unless it has been said."""
+        if not self._greeted and self._setup.greeting:
+            self._responses.want_utterance(Utterance(key="greeting", text=self._setup.greeting))
+        self._greeted = True
+
+    def _found_last(self, item: Event, now_ms: int) -> list[Effect]:
+        """Take what was said or asked last while nobody listened."""
+        self._greeted = True
+        turn = self._turns.missed(item, self._setup.agent, now_ms)
+        missed: list[Effect] = [Record(entry=turn)] if turn else []
+        return [*missed, *self._tools.found_last(item, now_ms)]
 
     def _find_out(self) -> list[Effect]:
         """Ask what was said last."""

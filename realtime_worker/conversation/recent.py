@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-REMEMBERED = 128
+REMEMBERED = 64
 
 
 class RecentIds:

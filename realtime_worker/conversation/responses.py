@@ -211,6 +211,8 @@ class ResponseSequencer:
     def pump(self, now_ms: int) -> list[Send]:
         """Return the request that may go out now, if there is one."""
         request = self._request
+        if request is None and not self._wants_reply and not self._utterances:
+            return []
         if request is not None and now_ms - request.sent_at_ms >= REQUEST_LOST_MS:
             self._request = None
             self._restore(request)

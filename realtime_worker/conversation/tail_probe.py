@@ -24,6 +24,12 @@ class TailProbe:
         self._count = 0
         self._note = ""
         self._wanted: dict[str, None] = {}
+        self._nothing_said = False
+
+    @property
+    def nothing_said(self) -> bool:
+        """Whether the conversation was empty when this was last asked."""
+        return self._nothing_said
 
     def start(self) -> list[Send]:
         """Ask; repeats what has no answer yet."""
@@ -44,7 +50,8 @@ class TailProbe:
             return []
         remove = _delete(self._note)
         self._note = ""
-        if not previous_item_id or previous_item_id == "root":
+        self._nothing_said = previous_item_id in {"", "root"}
+        if self._nothing_said:
             return [remove]
         if not previous_item_id.startswith(_NOTE_ID):
             self._wanted[previous_item_id] = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TypeVar
 
 from realtime_worker.conversation.wire import Event, parts, spoken_text, text
-from shared.session.log import AgentTurn, TurnStatus, UserTurn
+from shared.session.log import AgentTurn, LogEntry, TurnStatus, UserTurn
 
 T = TypeVar("T")
 
@@ -20,7 +21,8 @@ _STATUS = {"completed": TurnStatus.COMPLETED, "failed": TurnStatus.FAILED}
 class TurnTracker:
     """Keeps the times that belong to turns, and makes log entries of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, logged: Iterable[LogEntry] = ()) -> None:
+        """`logged`: what earlier owners have logged last."""
         self._spoken_at: OrderedDict[str, int] = OrderedDict()  # user item id -> when it began
         self._audio_at: OrderedDict[str, tuple[int, float]] = OrderedDict()  # response id -> (began, delay)
         self._response_at: OrderedDict[str, int] = OrderedDict()  # response id -> when it was created
@@ -29,6 +31,9 @@ class TurnTracker:
         self._silent_since_ms: int | None = None
         self._playing = ""
         self._unanswered = ""  # the caller's item that no response has answered in full
+        for entry in logged:
+            if isinstance(entry, UserTurn | AgentTurn):
+                self._first_time(entry.item_id)
 
     def caller_started(self, item_id: str, now_ms: int) -> None:
         """The caller began to speak."""
@@ -126,6 +131,29 @@ class TurnTracker:
         if turns and status is TurnStatus.COMPLETED:
             _remember(self._recorded, f"whole:{response_id}", None)
         return turns
+
+    def missed(self, item: Event, agent: str, now_ms: int) -> UserTurn | AgentTurn | None:
+        """Return the turn that a message item is, or None where the log has it or its words are not known."""
+        item_id, said = text(item, "id"), spoken_text(item)
+        if text(item, "type") != "message" or not said or text(item, "status") == "in_progress":
+            return None
+        match text(item, "role"):
+            case "user":
+                return self.user_turn(item_id, said, TurnStatus.COMPLETED, now_ms)
+            case "assistant" if self._first_time(item_id):
+                cut = text(item, "status") == "incomplete"
+                return AgentTurn(
+                    item_id=item_id,
+                    response_id="",
+                    agent=agent,
+                    text=said,
+                    status=TurnStatus.INTERRUPTED if cut else TurnStatus.COMPLETED,
+                    first_audio_ms=-1.0,
+                    spoken_at_ms=now_ms,
+                    at_ms=now_ms,
+                )
+            case _:
+                return None
 
     def cut_short(self, response_id: str) -> bool:
         """Return whether audio that was cleared belongs to a turn that the log holds as completed."""

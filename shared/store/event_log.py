@@ -50,6 +50,12 @@ class EventLog:
         key = SessionKeys(session_id).log
         return [logged_entry(i, f) for i, f in await read_stream(self._redis, key, after, limit)]
 
+    async def tail(self, session_id: str, limit: int) -> list[LoggedEntry]:
+        """Return the newest `limit` entries, oldest first."""
+        found = await answered(self._redis.xrevrange(SessionKeys(session_id).log, count=limit))
+        lines = cast("list[tuple[str, dict[str, str]]]", found or [])
+        return [logged_entry(entry_id, fields) for entry_id, fields in reversed(lines)]
+
     async def read_all(self, session_id: str) -> list[LoggedEntry]:
         """Return the whole log (see MAX_LOG_ENTRIES), oldest first."""
         entries: list[LoggedEntry] = []
