@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: a real Redis of this test process's own."""
+"""What all tests share: a real Redis of this test process's own, and figures told at the end of a run."""
 
 from __future__ import annotations
 
@@ -26,3 +26,19 @@ async def redis_client(redis_server: RunningRedis) -> AsyncIterator[redis.asynci
     await client.flushall()
     yield client
     await client.aclose()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured and noted with `record_property("figure", ...)`."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    told = [
+        f"{report.nodeid.rpartition('::')[2]}: {value}"
+        for report in reports
+        if report.when == "call"
+        for name, value in report.user_properties
+        if name == "figure"
+    ]
+    if told:
+        terminalreporter.section("figures")
+        for line in told:
+            terminalreporter.write_line(line)

@@ -1,0 +1,118 @@
+"""Callers who go through a script of turns, whatever happens to the processes that serve them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from itertools import count
+
+from shared.session.log import AgentTurn
+from tests.integration.chaos.fleet import Call, Fleet
+
+ANSWERED_WITHIN_S = 30.0
+# The log tells of most answers; what was said while nobody listened, only the caller has heard.
+_LISTEN_EVERY_S = 2.0
+_ANSWERS = {
+    "look up": ("{order} is found",),
+    "charge": ("{order} is charged", "{order} is uncertain"),
+    "ship": ("shipping {order}",),
+    "refund": ("refunding {order}",),
+}
+TOOL_OF = {"look up": "look_up", "charge": "charge", "ship": "ship", "refund": "refund"}
+
+
+@dataclass(kw_only=True)
+class Caller:
+    """One caller. `orders`: what they asked for, by the order's number. Numbers are never used twice.
+
+    waits_s: how long each answer took.
+    """
+
+    fleet: Fleet
+    call: Call
+    number: int
+    requests: tuple[str, ...] = ("look up", "charge", "ship")
+    orders: dict[str, str] = field(default_factory=dict[str, str])
+    waits_s: list[float] = field(default_factory=list[float])
+    _asked_at: float = 0.0
+
+    @property
+    def unlogged(self) -> list[str]:
+        """Orders whose answer was heard and is not in the log."""
+        return [order for order, request in self.orders.items() if not self._in_log(_answers(request, order))]
+
+    @property
+    def turns(self) -> int:
+        return len(self.waits_s)
+
+    async def talk(self, over: asyncio.Event, *, at_least: int) -> None:
+        """Make requests, one after the other, until it is `over` and `at_least` so many were answered."""
+        for turn in count():
+            if over.is_set() and turn >= at_least:
+                return
+            await self.ask(self.requests[(turn + self.number) % len(self.requests)])
+
+    async def ask(self, request: str) -> None:
+        """Make one request and wait for the answer to it."""
+        await self.hear(await self.say(request))
+
+    async def say(self, request: str) -> str:
+        """Make one request; return the order's number."""
+        order = str(100_000 + self.number * 100 + len(self.orders))
+        self.orders[order] = request
+        self._asked_at = time.monotonic()
+        await self.fleet.say(self.call, f"{request} {order}")
+        return order
+
+    async def hear(self, order: str) -> None:
+        """Wait for the answer about the latest order."""
+        request = self.orders[order]
+        await self._hear(_answers(request, order), f"the answer to {request} {order}")
+        self.waits_s.append(time.monotonic() - self._asked_at)
+
+    async def _hear(self, answers: list[str], what: str) -> None:
+        deadline = time.monotonic() + ANSWERED_WITHIN_S
+        while True:
+            try:
+                await self.fleet.logs.wait(lambda: self._in_log(answers), within=_LISTEN_EVERY_S, what=what)
+            except AssertionError:
+                if await self._said(answers):
+                    return
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"{self.call} never heard {what}\n{await self.story()}") from None
+            else:
+                return
+
+    def _in_log(self, answers: list[str]) -> bool:
+        entries = self.fleet.logs.entries[self.call.session_id]
+        return any(
+            answer in one.entry.text
+            for one in reversed(entries)
+            if isinstance(one.entry, AgentTurn)
+            for answer in answers
+        )
+
+    async def _said(self, answers: list[str]) -> bool:
+        return any(answer in _text(item) for item in await self.fleet.items(self.call) for answer in answers)
+
+    async def story(self) -> str:
+        """Return the end of the log and of the conversation, for a person."""
+        log = [
+            f"  {one.entry_id} {one.epoch} {one.entry}"
+            for one in self.fleet.logs.entries[self.call.session_id]
+        ]
+        items = [f"  {item}" for item in await self.fleet.items(self.call)]
+        return "\n".join([f"log of {self.call}:", *log[-25:], "conversation:", *items[-12:]])
+
+
+def _answers(request: str, order: str) -> list[str]:
+    return [text.format(order=order) for text in _ANSWERS[request]]
+
+
+def _text(item: dict[str, object]) -> str:
+    if item.get("role") != "assistant":
+        return ""
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    return " ".join(str(part.get("transcript") or part.get("text") or "") for part in parts)
