@@ -79,13 +79,15 @@ class ResponseSequencer:
         self._open = True
 
     def lose_connection(self) -> None:
-        """Forget what was under way: whether it happened can't be known. Words of ours stay wanted;
-        whether a reply is still owed is for whoever attaches again to find out (`owe_reply`)."""
+        """Forget what was under way: whether it happened can't be known. Words of ours stay wanted, and so
+        does a reply that waits behind a response: that one began without knowing what the reply is about.
+        Whether another reply is still owed is for whoever attaches again to find out (`owe_reply`)."""
         self._open = False
         if self._request is not None and self._request.utterance is not None:
             self._utterances.appendleft(self._request.utterance)
         self._request = None
-        self._wants_reply = self._presumed = self._in_doubt = False
+        self._wants_reply = self._wants_reply and not self._presumed and bool(self._active)
+        self._presumed = self._in_doubt = False
         self._active = ""
         self._active_utterance = None
         self._caller_speaks = False

@@ -99,6 +99,21 @@ def test_what_was_wanted_survives_a_lost_connection() -> None:
     assert instructions(scene)[-1] == "Say exactly: two"
 
 
+def test_a_reply_that_waited_behind_another_when_the_connection_was_lost_is_asked_for() -> None:
+    scene = Scene(conversation())
+    scene.respond("r0", call_item("c1"), call_item("c2", "book"))
+    scene.take(scene.subject.tool_finished("c1", ToolStatus.OK, "{}", 1, scene.now))
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.accept_request("r1")
+    scene.take(scene.subject.tool_finished("c2", ToolStatus.OK, "{}", 1, scene.now))
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c2"})
+    assert len(scene.sent("response.create")) == 1
+    scene.subject.lost()
+    scene.take(scene.subject.opened(scene.now))
+    scene.say("session.updated")
+    assert len(scene.sent("response.create")) == 2
+
+
 def test_a_caller_who_spoke_into_our_words_is_answered_after_them() -> None:
     scene = Scene(conversation())
     say(scene, "one")
