@@ -30,6 +30,8 @@ class Commits:
         self._ownership = ownership
         self._session_id = session_id
         self._epoch = epoch
+        self._name = nonce()  # of this writer, among those that may have had the epoch before
+        self._count = 0
 
     async def commit(self, effects: Iterable[RecordEffect]) -> frozenset[str]:
         """Write all of `effects` in one step, waiting for Redis as long as it takes.
@@ -56,7 +58,8 @@ class Commits:
                     usage = effect.usage
                 case ConsumeInbox():
                     cursor = effect.entry_id
-        commit_id = nonce()  # the same for all attempts, and never that of another writer of this epoch
+        self._count += 1
+        commit_id = f"{self._name}{self._count}"  # the same for all attempts, and never that of another write
         entry_ids = await until_redis_answers(
             lambda: self._ownership.commit(
                 self._session_id,

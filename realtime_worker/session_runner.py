@@ -9,7 +9,6 @@ Nothing else touches the core, and nothing slow happens in the connection task's
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from realtime_worker.control_messages import report_lifecycle
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import (
     ChangeSession,
+    CountUsage,
     Effect,
     Finish,
     HangUp,
@@ -37,20 +37,25 @@ from realtime_worker.services import Services, now_ms
 from realtime_worker.spare_session import SpareSession
 from realtime_worker.tool_tasks import ToolTasks
 from realtime_worker.turn_telemetry import TurnTelemetry
+from realtime_worker.wake import Wake
 from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
 from shared.session.jobs import StartDurableTool
-from shared.session.log import Attached
+from shared.session.log import AgentTurn, Attached, AudioStarted, Interrupted, ResponseUsage, UserTurn
 from shared.session.model import Session, SessionState
 from shared.telemetry.logs import bind_session, get_logger
 from shared.tools.execution import ToolOutcome
 
 INBOX_BATCH = 50
+# Records that nothing waits for are written with the next that something does, or after this long.
+PATIENCE_S = 0.01
 # How many effects may wait while Redis is away: some ten minutes of talk. Then the provider is not read
 # until there is room again: it keeps its events, and what it could not deliver is found after re-attaching.
 PENDING_LIMIT = 1_000
+
+_PATIENT = (UserTurn, AgentTurn, AudioStarted, Interrupted, ResponseUsage)
 
 _log = get_logger(__name__)
 
@@ -86,18 +91,18 @@ class SessionRunner:
         self._socket: ProviderSocket | None = None
         self._inputs: list[asyncio.Task[None]] = []
         self._leaving = False
-        self._pending: deque[Effect] = deque()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._effects_wake = asyncio.Event()
-        self._unrecorded_sends: deque[Send] = deque()
-        self._unrecorded_wake = asyncio.Event()
-        self._inbox_wake = asyncio.Event()
-        self._inbox_wake.set()
+        self._pending: list[Effect] = []
+        self._room = Wake(is_set=True)
+        self._effects_wake = Wake()
+        self._unrecorded_sends: list[Send] = []
+        self._unrecorded_wake = Wake()
+        self._inbox_wake = Wake(is_set=True)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0
         self._timer_check: asyncio.Handle | None = None
-        self._finished = asyncio.Event()
+        self._patience: asyncio.TimerHandle | None = None
+        self._hurry = False
+        self._finished = False
         self._fault: Exception | None = None
 
     @property
@@ -126,7 +131,7 @@ class SessionRunner:
     @property
     def left(self) -> bool:
         """Whether `run` returned for `leave`, with the session still going on."""
-        return self._leaving and not self._finished.is_set()
+        return self._leaving and not self._finished
 
     def wake(self) -> None:
         """There may be something new in the inbox."""
@@ -157,10 +162,10 @@ class SessionRunner:
                 await self._let_go()
 
     async def _let_go(self) -> None:
-        for handle in (self._timer, self._timer_check):
+        for handle in (self._timer, self._timer_check, self._patience):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._timer_check = None
+        self._timer = self._timer_check = self._patience = None
         await self._tools.close()
         await self._spare.close()
         if self._socket is not None:
@@ -235,7 +240,7 @@ class SessionRunner:
     def _drop_sends(self) -> None:
         """What was meant for a lost connection must not reach the next: the core sends again what matters."""
         self._unrecorded_sends.clear()
-        self._pending = deque(effect for effect in self._pending if not isinstance(effect, Send))
+        self._pending = [effect for effect in self._pending if not isinstance(effect, Send)]
 
     async def _read(self, socket: ProviderSocket, watchdog: asyncio.TimerHandle) -> None:
         conversation = self._conversation
@@ -298,7 +303,7 @@ class SessionRunner:
             await self._unrecorded_wake.wait()
             self._unrecorded_wake.clear()
             while self._unrecorded_sends:
-                await self._send(self._unrecorded_sends.popleft(), self._socket)
+                await self._send(self._unrecorded_sends.pop(0), self._socket)
 
     async def _effects(self, workers: Iterable[asyncio.Task[None]]) -> None:
         """Carry out effects in their order: all records of a drain first, in one write, then the rest.
@@ -306,13 +311,15 @@ class SessionRunner:
         A drain without records is committed too: that is how an owner learns, before it acts, that the
         session is somebody else's.
         """
-        while not (self._finished.is_set() or self._may_leave()):
+        while not (self._finished or self._may_leave()):
             await self._effects_wake.wait()
             self._effects_wake.clear()
             if self._fault is not None:
                 raise self._fault
-            drained, socket = list(self._pending), self._socket
-            self._pending.clear()
+            if self._can_wait():
+                continue
+            drained, socket = self._pending, self._socket
+            self._pending = []
             self._room.set()
             records = [e for e in drained if isinstance(e, RecordEffect)]
             known = await self._commits.commit(records)
@@ -322,6 +329,25 @@ class SessionRunner:
                     await self._carry_out(effect, socket)
         for worker in workers:
             worker.cancel()
+
+    def _can_wait(self) -> bool:
+        """Whether all that is pending may be written a moment later: with what comes next, in one write.
+
+        So a tool's output does not wait for the bill of the response that called it.
+        """
+        if not self._pending:
+            return True
+        hurry, self._hurry = self._hurry or len(self._pending) >= PENDING_LIMIT, False
+        if hurry or not all(_is_patient(effect) for effect in self._pending):
+            return False
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._end_patience)
+        return True
+
+    def _end_patience(self) -> None:
+        self._patience = None
+        self._hurry = True
+        self._effects_wake.set()
 
     def _may_leave(self) -> bool:
         return self._leaving and not self._pending and self._tools.idle
@@ -351,7 +377,7 @@ class SessionRunner:
             case HangUp():
                 await self._hang_up()
             case Finish():
-                self._finished.set()
+                self._finished = True
 
     def _tool_finished(self, effect: RunInline, outcome: ToolOutcome) -> None:
         self._react(
@@ -396,3 +422,10 @@ class SessionRunner:
                 await report_lifecycle(
                     self._services.outbox, event, self.session_id, record.reason, self._traceparent
                 )
+
+
+def _is_patient(effect: Effect) -> bool:
+    """Return whether nothing waits for the effect, and nobody misses it for a moment."""
+    if isinstance(effect, Record):
+        return isinstance(effect.entry, _PATIENT)
+    return isinstance(effect, CountUsage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-REMEMBERED = 64
+REMEMBERED = 32
 
 
 class RecentIds:
