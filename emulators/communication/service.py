@@ -126,7 +126,7 @@ class CommunicationService:
             call.state, call.end_reason = "ended", "answer_failed"
             self.announcements.tell(call, "AnswerFailed", result=result)
             return call
-        self._connect(call, options)
+        call.tasks.start(self._establish(call, options))
         return call
 
     def reject(self, request: bodies.Reject) -> None:
@@ -241,6 +241,11 @@ class CommunicationService:
         if call.state == "connecting" and len(failures) == len(targets):
             call.state, call.end_reason = "ended", failures[-1]
             self.announcements.tell(call, "CreateCallFailed", result=failed(FAILURES[failures[-1]]))
+
+    async def _establish(self, call: Call, options: MediaStreamingOptions | None) -> None:
+        await asyncio.sleep(0)  # the answer to the request says "connecting"
+        if call.state == "connecting":
+            self._connect(call, options)
 
     def _connect(self, call: Call, options: MediaStreamingOptions | None) -> None:
         """The application is in the call."""
