@@ -9,6 +9,7 @@ import pytest
 
 from shared.session.log import AgentTurn, Attached, StateChanged, ToolCalled, ToolFinished, ToolStatus
 from tests.integration.worker.conftest import SETTINGS
+from tests.integration.worker.own_sessions import talk
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
 
@@ -84,3 +85,25 @@ async def test_a_call_stays_until_somebody_has_room_for_it(draining_stage: Stage
     assert await first.process.wait() == 0
     assert len(await stage.entries(session_id, Attached)) == 2
     assert len(await stage.entries(session_id, StateChanged)) == 2, "connecting, active: the call went on"
+
+
+async def test_a_call_whose_audio_the_worker_carries_stays_until_the_limit(tmp_path: Path) -> None:
+    async with Stage(tmp_path, {**SETTINGS, "DRAIN_S": "4"}) as stage:
+        carried = await talk(stage)
+        beside, _ = await stage.talk()
+        first = stage.worker
+        assert first is not None
+        await stage.start_worker()
+        first.process.terminate()
+
+        async def moved() -> bool:
+            return len(await stage.entries(beside, Attached)) == 2
+
+        await eventually(moved, what="the sideband has moved")
+        assert len(await carried.provider_sessions()) == 1
+        await carried.say("my name is Ann")
+        await carried.answered("Ann")
+        second = await carried.attached(2)
+        assert await first.process.wait() == 0
+        assert ("user", "my name is Ann") in await carried.items(second)
+        await stage.tell()
