@@ -139,10 +139,16 @@ class Continuing(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 60))
     def a_tool_finishes(self, number: int) -> None:
-        started = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
+        started = self.started()
         if started:
-            call = started[number % len(started)].tool_call_id
-            self.scene.take(self.scene.subject.tool_finished(call, ToolStatus.OK, "{}", 1.0, self.scene.now))
+            self.finish(started[number % len(started)])
+
+    def started(self) -> list[str]:
+        effects = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
+        return [effect.tool_call_id for effect in effects]
+
+    def finish(self, call: str) -> None:
+        self.scene.take(self.scene.subject.tool_finished(call, ToolStatus.OK, "{}", 1.0, self.scene.now))
 
     @rule()
     def session_is_lost(self) -> None:
@@ -188,13 +194,13 @@ class Continuing(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Left in peace, every call gets its one output and the last word is the agent's."""
-        for _ in range(40):
+        for _ in range(20):
             self.service_reads()
             if self.service.active:
                 self.end(0)
-            for number in range(20):
-                self.a_tool_finishes(number)
-            self.scene.wait(1_000)
+            for call in self.started():
+                self.finish(call)
+            self.scene.wait(2_000)
         self.keep_log()
         finished = [entry.tool_call_id for entry in self.log if isinstance(entry, ToolFinished)]
         called = [entry.tool_call_id for entry in self.log if isinstance(entry, ToolCalled)]
