@@ -17,7 +17,7 @@ from shared.session.log import (
 )
 from shared.session.model import Session
 from shared.telemetry import metrics, names
-from shared.telemetry.trace_context import Attribute, start_span
+from shared.telemetry.trace_context import Attribute, exporting, start_span
 
 _PROVIDERS = {"openai": names.PROVIDER_OPENAI, "azure_openai": names.PROVIDER_AZURE_OPENAI}
 
@@ -26,6 +26,7 @@ class TurnTelemetry:
     """Turns one session's log entries into telemetry. Holds nothing that needs closing."""
 
     def __init__(self, session: Session, agent: Agent, traceparent: str, model: str) -> None:
+        self._exporting = exporting()
         self._traceparent = traceparent
         self._model = model
         self._transport = session.transport.value
@@ -41,6 +42,8 @@ class TurnTelemetry:
 
     def recorded(self, entries: Iterable[LogEntry]) -> None:
         """Report entries that the log holds now. A response's turn and its usage come in one batch."""
+        if not self._exporting:
+            return
         turns: dict[str, AgentTurn] = {}
         for entry in entries:
             match entry:

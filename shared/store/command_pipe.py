@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from typing import Protocol, cast
 
 import redis.exceptions as failures
 from hiredis import pack_command
 from redis.asyncio import Redis
+
+from shared.store.connection import ANSWER_S, SOCKET_TIMEOUT_S
 
 _log = logging.getLogger("sidetone.store.command_pipe")
 
@@ -31,7 +34,7 @@ class _Connection(Protocol):
 
     async def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...
 
-    async def read_response(self) -> object: ...
+    async def read_response(self, *, timeout: float) -> object: ...
 
     async def disconnect(self, nowait: bool = False) -> None: ...
 
@@ -52,7 +55,7 @@ class CommandPipe:
         self._holds = False
 
     async def execute_command(self, *command: str | int) -> object:
-        """Return Redis's reply; raise what the client raises."""
+        """Return Redis's reply; raise what the client raises, and TimeoutError when it takes too long."""
         if self._task is None:
             self._task = asyncio.create_task(self._keep_connected(), name="command pipe")
         if self._holds:
@@ -62,7 +65,8 @@ class CommandPipe:
                 self._waiting.append((packed, reply))
                 self._wake.set()
                 return await reply
-        return await self._redis.execute_command(*command)
+        async with asyncio.timeout(ANSWER_S):
+            return await self._redis.execute_command(*command)
 
     async def close(self) -> None:
         """Give the connection back; what waits for a reply goes through the client. Safe to call twice."""
@@ -94,16 +98,20 @@ class CommandPipe:
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             self._under_way = [reply for _, reply in batch]
-            await connection.send_packed_command([packed for packed, _ in batch], check_health=False)
-            for reply in self._under_way:
-                try:
-                    told = await connection.read_response()
-                except failures.ResponseError as error:
-                    if not reply.done():
-                        reply.set_exception(error)
-                else:
-                    if not reply.done():
-                        reply.set_result(told)
+            async with asyncio.timeout(SOCKET_TIMEOUT_S):
+                await connection.send_packed_command([packed for packed, _ in batch], check_health=False)
+                await self._read(connection)
+
+    async def _read(self, connection: _Connection) -> None:
+        for reply in self._under_way:
+            try:
+                told = await connection.read_response(timeout=math.inf)
+            except failures.ResponseError as error:
+                if not reply.done():
+                    reply.set_exception(error)
+            else:
+                if not reply.done():
+                    reply.set_result(told)
 
     def _break(self) -> None:
         """Have those that wait take the other way."""

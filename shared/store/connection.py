@@ -72,11 +72,11 @@ def connect(settings: RedisSettings) -> Redis:
     return Redis.from_pool(pool)
 
 
-async def answered(call: Awaitable[T], *, within: float = ANSWER_S) -> T:
+async def answered(call: Awaitable[T], *, within: float | None = ANSWER_S) -> T:
     """Await a Redis command and return its reply.
 
     Raises UnavailableError `redis_unavailable` when Redis does not answer within `within`
-    seconds, and `redis_full` when it has no memory left.
+    seconds (None: `call` has a limit of its own), and `redis_full` when it has no memory left.
     """
     task = asyncio.current_task()
     cancellations = task.cancelling() if task else 0
@@ -89,7 +89,7 @@ async def answered(call: Awaitable[T], *, within: float = ANSWER_S) -> T:
             raise asyncio.CancelledError
 
 
-async def _translated(call: Awaitable[T], within: float) -> T:
+async def _translated(call: Awaitable[T], within: float | None) -> T:
     try:
         async with asyncio.timeout(within):
             return await call

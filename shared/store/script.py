@@ -34,7 +34,8 @@ class Script:
 
         Raises UnavailableError when Redis does not answer.
         """
-        return cast("list[str]", await answered(self._run(redis, keys, args), within=within))
+        limit = None if isinstance(redis, CommandPipe) else within
+        return cast("list[str]", await answered(self._run(redis, keys, args), within=limit))
 
     async def _run(
         self, redis: Redis | CommandPipe, keys: Sequence[str], args: Sequence[str | int]

@@ -86,6 +86,11 @@ class Span:
             self._span.end(None if at_ms is None else at_ms * _NS_PER_MS)
 
 
+def exporting() -> bool:
+    """Return whether spans go anywhere: False until `configure_telemetry` has set an exporter."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def current_traceparent() -> str:
     """Return the W3C trace context of the running code, "" when there is none."""
     return _format(trace.get_current_span().get_span_context())
