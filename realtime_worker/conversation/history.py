@@ -54,10 +54,6 @@ class History:
         """The tool calls without an output."""
         return frozenset(self._called.keys() - self._finished)
 
-    def __bool__(self) -> bool:
-        """Whether anybody has said or done anything."""
-        return bool(self._steps)
-
     def add(self, entry: LogEntry) -> None:
         """Take an entry of the log, in the log's order. What is no step of the conversation is ignored."""
         match entry:

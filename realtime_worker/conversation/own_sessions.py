@@ -32,11 +32,6 @@ class OwnSessions:
         """The provider's id of the session that we are in, `sess_…`."""
         return self._session_id
 
-    @property
-    def spoken(self) -> bool:
-        """Whether anybody has said anything yet."""
-        return bool(self._history)
-
     def began(self, session: Event, now_ms: int) -> None:
         """The service has created a session for us."""
         self._session_id = text(session, "id")
