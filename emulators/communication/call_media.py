@@ -87,11 +87,11 @@ class CallMedia:
         prompt = self.prompts.next_frame()
         played = None if prompt is not None or self.peer is None else self.peer.next_frame()
         for listener, _ in spoken:
+            heard = prompt.frame if prompt is not None and prompt.is_for(listener.identifier) else played
             if listener.on_hold:
                 heard = None
-            else:
-                own = prompt.frame if prompt is not None and prompt.is_for(listener.identifier) else played
-                heard = mixed([own, *(frame for other, frame in spoken if other is not listener)])
+            elif len(spoken) > 1:
+                heard = mixed([heard, *(frame for other, frame in spoken if other is not listener)])
             listener.heard.add(heard)
             listener.ear.hear(heard)
         for participant, utterance in ended:

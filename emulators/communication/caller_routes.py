@@ -11,7 +11,7 @@ from emulators.communication.admin_routes import on_call, only_from_here
 from emulators.communication.calls import Call
 from emulators.communication.frames import BYTES_PER_MS
 from emulators.communication.identifiers import named
-from emulators.communication.microphone import Utterance, tone
+from emulators.communication.microphone import Utterance, spoken_tone
 from emulators.communication.participants import Participant
 from emulators.communication.service import CommunicationService
 from emulators.communication.tracks import mono_wav, stereo_wav
@@ -65,7 +65,7 @@ class CallerRoutes:
         who.microphone.say(utterance)
         if wait:
             await utterance.said.wait()
-        return answer({"who": who.identifier.name, "ms": len(utterance.pcm16) // BYTES_PER_MS})
+        return answer({"who": who.identifier.name, "ms": utterance.length // BYTES_PER_MS})
 
     async def hush(self, request: web.Request, call: Call) -> web.Response:
         """Stop speaking in mid-sentence."""
@@ -136,7 +136,7 @@ class CallerRoutes:
 
     async def _utterance(self, body: bodies.Say) -> Utterance:
         if body.tone_ms is not None:
-            return Utterance(tone(body.tone_ms, body.hertz), body.text)
+            return spoken_tone(body.tone_ms, body.hertz, body.text)
         if body.text:
             return Utterance(await self._service.voice.caller(body.text), body.text)
         raise invalid("Give 'text' or 'tone_ms', or send a WAV.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from asyncio.trsock import TransportSocket
 from collections import deque
 from dataclasses import dataclass, field
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, socket
 from typing import cast
 
 import aiohttp
@@ -88,9 +89,11 @@ class MediaSocket:
     def drop(self) -> None:
         """Break the connection without a word."""
         connection = cast("TransportSocket | None", self.socket.get_extra_info("socket"))
-        if connection is not None:
-            with contextlib.suppress(OSError):  # it is gone already
-                connection.shutdown(SHUT_RDWR)
+        if connection is None:
+            return
+        # By its number, for uvloop's stand-in of a socket can't be shut down.
+        with contextlib.suppress(OSError), socket(fileno=os.dup(connection.fileno())) as own:
+            own.shutdown(SHUT_RDWR)
 
     async def _read(self) -> int:
         while True:
@@ -151,9 +154,11 @@ async def dial(
     """Open a media WebSocket; raises UnreachableError."""
     try:
         async with asyncio.timeout(_HANDSHAKE_S):
-            socket = await client.ws_connect(url, headers=headers, max_msg_size=_LARGEST_MESSAGE, compress=0)
+            connection = await client.ws_connect(
+                url, headers=headers, max_msg_size=_LARGEST_MESSAGE, compress=0
+            )
     except aiohttp.WSServerHandshakeError as error:
         raise UnreachableError(f"the answer was HTTP {error.status}", error.status) from None
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise UnreachableError(type(error).__name__) from None
-    return MediaSocket(socket, playback, log)
+    return MediaSocket(connection, playback, log)

@@ -19,6 +19,7 @@ from emulators.communication.frames import FRAME_MS
 
 AudioFormat = Literal["pcm16KMono", "pcm24KMono"]
 RATES: dict[AudioFormat, int] = {"pcm16KMono": 16_000, "pcm24KMono": 24_000}
+_SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 
 class MalformedError(ValueError):
@@ -44,8 +45,9 @@ class FrameEncoder:
         self.rate = rate
         self._bytes_per_frame = rate * 2 * FRAME_MS // 1000
         self._silence = base64.b64encode(bytes(self._bytes_per_frame)).decode()
-        self._at = began
-        self._step = timedelta(milliseconds=FRAME_MS)
+        self._second = began.replace(microsecond=0)
+        self._milliseconds = began.microsecond // 1000
+        self._prefix = self._second.strftime(_SECONDS)
         self._timestamp = timestamp(began)
 
     def metadata(self, subscription_id: str) -> str:
@@ -65,8 +67,12 @@ class FrameEncoder:
 
     def tick(self) -> None:
         """Go on to the next 20 ms."""
-        self._at += self._step
-        self._timestamp = timestamp(self._at)
+        self._milliseconds += FRAME_MS
+        if self._milliseconds >= 1000:
+            self._milliseconds -= 1000
+            self._second += timedelta(seconds=1)
+            self._prefix = self._second.strftime(_SECONDS)
+        self._timestamp = f"{self._prefix}.{self._milliseconds:03d}Z"
 
     def audio(self, pcm16: bytes | None, participant: str | None) -> str:
         """Return one frame at the connection's rate (None: silence) of one participant, or of all mixed."""
@@ -87,7 +93,7 @@ def dtmf(digit: str) -> str:
 
 def timestamp(at: datetime) -> str:
     """Return a time as the service writes it: UTC, milliseconds, Z."""
-    return f"{at.strftime('%Y-%m-%dT%H:%M:%S')}.{at.microsecond // 1000:03d}Z"
+    return f"{at.strftime(_SECONDS)}.{at.microsecond // 1000:03d}Z"
 
 
 def now() -> datetime:

@@ -17,7 +17,7 @@ from emulators.communication.faults import Fault, FaultPlan
 from emulators.communication.identifiers import Identifier, phone, user
 from emulators.communication.ids import IdSource
 from emulators.communication.media_operations import MediaOperations
-from emulators.communication.microphone import Utterance, tone
+from emulators.communication.microphone import Utterance, spoken_tone
 from emulators.communication.options import TOPIC, EmulatorOptions
 from emulators.communication.outbound_http import OutboundHttp
 from emulators.communication.owned_tasks import OwnedTasks
@@ -301,7 +301,7 @@ class CommunicationService:
     async def _greet(self, machine: Participant, greeting: str) -> None:
         words = await self.voice.prompt(greeting)
         machine.microphone.say(Utterance(words, greeting))
-        machine.microphone.say(Utterance(tone(BEEP_MS, BEEP_HERTZ)))
+        machine.microphone.say(spoken_tone(BEEP_MS, BEEP_HERTZ))
 
     def _end_ringing(self, call: Call, reason: str) -> None:
         call.state, call.end_reason = "ended", reason

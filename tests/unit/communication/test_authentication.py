@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -119,5 +120,5 @@ async def test_an_entra_token_passes_where_that_is_asked_for() -> None:
 
 
 def test_a_key_is_base64() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(binascii.Error):
         Authentication("not base64!", accept_any_jwt=False)
