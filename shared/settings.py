@@ -2,147 +2,35 @@
 
 Every field is read from the environment variable of its own name in capitals. `load_settings`
 checks all of them at once and tells, per variable, what is wrong and how a right value looks.
-The only module that imports pydantic-settings (its import takes most of ours).
+With shared.setting_sources the only module that imports pydantic-settings (its import takes most of ours).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Annotated, Literal, TypeVar, cast
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from shared.errors import SidetoneError
-from shared.security.signing_keys import parse_signing_keys
-from shared.security.webhook_secrets import parse_webhook_secrets
-from shared.session.prices import EXAMPLE_PRICES, parse_prices
+from shared import setting_values as values
+from shared.session.prices import EXAMPLE_PRICES
+from shared.setting_sources import EmptyMeansUnset, KeyVaultSecrets, SettingsError
+
+__all__ = [
+    "CommonSettings",
+    "ControlPlaneSettings",
+    "KeyVaultSecrets",
+    "SettingsError",
+    "WorkerSettings",
+    "load_settings",
+]
 
 _UNAMBIGUOUS = "abcdefghjkmnpqrstvwxyz"
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MAY_BE_EMPTY = frozenset({"transcription_model"})
 _NEEDED_BY_PROVIDER = {"azure_openai": "azure_openai_endpoint", "openai": "openai_api_key", "": ""}
-
-
-class SettingsError(SidetoneError):
-    """The settings do not fit. `problems` has one line a variable: its name, what is wrong, an example."""
-
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__(
-            "invalid_settings",
-            "Set these environment variables (or put them into .env):\n" + "\n".join(problems),
-            status=HTTPStatus.INTERNAL_SERVER_ERROR,
-        )
-        self.problems = problems
-
-
-def _http_base(value: str) -> str:
-    """Return an http(s) base address without its trailing slash; http only where no network is crossed."""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("must start with https:// and name a host")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user name or password")
-    if parts.query:
-        raise ValueError(f"must not have a query; leave out ?{parts.query.split('=')[0]}=…")
-    if parts.fragment:
-        raise ValueError("must not have a fragment")
-    if parts.scheme == "http" and "." in host and not host.startswith("127.") and ":" not in host:
-        raise ValueError("must use https; http is only for this machine and its containers")
-    return value.rstrip("/")
-
-
-def _origin(value: str) -> str:
-    if not value:
-        return ""
-    base = _http_base(value)
-    path = urlsplit(base).path
-    if path:
-        raise ValueError(f"must be the resource's address alone; leave out {path}")
-    return base
-
-
-def _is_origin(value: str) -> bool:
-    try:
-        return bool(_origin(value))
-    except ValueError:
-        return False
-
-
-def _otlp_base(value: str) -> str:
-    base = _http_base(value) if value else ""
-    for signal in ("/v1/traces", "/v1/metrics", "/v1/logs"):
-        if base.endswith(signal):
-            raise ValueError(f"is the base address; leave out {signal}")
-    return base
-
-
-def _redis_address(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ValueError("must start with rediss:// (or redis:// without TLS) and name a host")
-    return value
-
-
-def _signing_keys(value: SecretStr) -> SecretStr:
-    parse_signing_keys(value.get_secret_value())
-    return value
-
-
-def _token_prices(value: str) -> str:
-    parse_prices(value)
-    return value
-
-
-def _webhook_secrets(value: SecretStr | None) -> SecretStr | None:
-    if value is not None:
-        parse_webhook_secrets(value.get_secret_value())
-    return value
-
-
-def _connection_string(value: SecretStr | None) -> SecretStr | None:
-    """Return it in the form that the exporter reads: no trailing `;` or `/`, the key in lower case."""
-    if value is None:
-        return None
-    parts: list[str] = []
-    instrumentation_key = ""
-    for part in value.get_secret_value().strip().split(";"):
-        if not part.strip():
-            continue
-        key, equals, content = (text.strip() for text in part.partition("="))
-        if not equals or not key or not content or "=" in content:
-            raise ValueError("must be Key=Value pairs with ; between them")
-        if key.lower() == "instrumentationkey":
-            content = instrumentation_key = content.lower()
-        if key.lower().endswith("endpoint"):
-            content = content.rstrip("/")  # the exporter puts /v2.1/track behind it
-        parts.append(f"{key}={content}")
-    if not instrumentation_key:
-        raise ValueError("has no InstrumentationKey; copy the whole connection string")
-    if not _UUID.fullmatch(instrumentation_key):
-        raise ValueError("has an InstrumentationKey that is not a UUID")
-    return SecretStr(";".join(parts))
-
-
-def _log_level(value: str) -> str:
-    if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
-    return value.upper()
 
 
 def _new_worker_id() -> str:
@@ -150,7 +38,15 @@ def _new_worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{tail}"
 
 
-Origin = Annotated[str, AfterValidator(_origin)]
+def _needed_for_acs(value: str, info: ValidationInfo) -> str:
+    if not value and (info.data.get("acs_endpoint") or info.data.get("acs_connection_string")):
+        raise ValueError("is missing, and Azure Communication Services is set")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(values.origin)]
+MonitorConnection = Annotated[SecretStr | None, AfterValidator(values.connection_string)]
+HttpBase = Annotated[str, AfterValidator(values.http_base)]
 
 
 class CommonSettings(BaseSettings):
@@ -160,7 +56,7 @@ class CommonSettings(BaseSettings):
         env_file=".env", extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
-    redis_url: Annotated[str, AfterValidator(_redis_address)] = Field(
+    redis_url: Annotated[str, AfterValidator(values.redis_address)] = Field(
         repr=False, examples=["rediss://NAME.REGION.redis.azure.net:10000"]
     )
     provider: Literal["azure_openai", "openai"] = "azure_openai"
@@ -176,26 +72,42 @@ class CommonSettings(BaseSettings):
     transcription_model: str = "gpt-4o-mini-transcribe"
     openai_api_key: SecretStr | None = Field(default=None, validate_default=True, examples=["sk-…"])
     agents_dir: str = Field(default="agents", min_length=1, examples=["agents"])
-    signing_keys: Annotated[SecretStr, AfterValidator(_signing_keys)] = Field(
+    signing_keys: Annotated[SecretStr, AfterValidator(values.signing_keys)] = Field(
         examples=["k1:BASE64 (make one: openssl rand -base64 32)"]
     )
     key_vault_url: Origin = Field(default="", examples=["https://NAME.vault.azure.net"])
     session_retention_s: int = Field(default=7 * 86400, ge=60, le=90 * 86400, examples=["604800"])
-    applicationinsights_connection_string: Annotated[SecretStr | None, AfterValidator(_connection_string)] = (
-        Field(
-            default=None,
-            examples=[
-                "InstrumentationKey=UUID;IngestionEndpoint=https://REGION.in.applicationinsights.azure.com/"
-            ],
-        )
+    applicationinsights_connection_string: Annotated[
+        SecretStr | None, AfterValidator(values.connection_string)
+    ] = Field(
+        default=None,
+        examples=[
+            "InstrumentationKey=UUID;IngestionEndpoint=https://REGION.in.applicationinsights.azure.com/"
+        ],
     )
     applicationinsights_authentication_string: str = Field(default="", examples=["Authorization=AAD"])
-    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_otlp_base)] = Field(
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(values.otlp_base)] = Field(
         default="", examples=["http://127.0.0.1:4318"]
     )
     telemetry_sampling_ratio: float = Field(default=1.0, ge=0, le=1, examples=["0.25"])
     telemetry_live_metrics: bool = Field(default=False, examples=["false"])
-    log_level: Annotated[str, AfterValidator(_log_level)] = Field(default="INFO", examples=["INFO"])
+    # Azure Communication Services: endpoint and identity, or a connection string; and how it signs.
+    acs_endpoint: Origin = Field(default="", examples=["https://NAME.communication.azure.com"])
+    acs_connection_string: Annotated[SecretStr | None, AfterValidator(values.acs_connection_string)] = Field(
+        default=None, examples=["endpoint=https://NAME.communication.azure.com/;accesskey=…"]
+    )
+    acs_resource_id: Annotated[str, AfterValidator(values.guid)] = Field(
+        default="", validate_default=True, examples=["00000000-0000-0000-0000-000000000000"]
+    )
+    acs_token_issuer: HttpBase = Field(
+        default="https://acscallautomation.communication.azure.com",
+        examples=["https://acscallautomation.communication.azure.com"],
+    )
+    acs_keys_url: HttpBase = Field(
+        default="https://acscallautomation.communication.azure.com/calling/keys",
+        examples=["https://acscallautomation.communication.azure.com/calling/keys"],
+    )
+    log_level: Annotated[str, AfterValidator(values.log_level)] = Field(default="INFO", examples=["INFO"])
 
     @field_validator("azure_openai_endpoint", "openai_api_key")
     @classmethod
@@ -203,6 +115,11 @@ class CommonSettings(BaseSettings):
         if not value and _NEEDED_BY_PROVIDER[info.data.get("provider", "")] == info.field_name:
             raise ValueError(f"is missing, and PROVIDER is {info.data['provider']}")
         return value
+
+    @field_validator("acs_resource_id")
+    @classmethod
+    def _callbacks_can_be_verified(cls, value: str, info: ValidationInfo) -> str:
+        return _needed_for_acs(value, info)
 
     @classmethod
     def settings_customise_sources(
@@ -216,8 +133,8 @@ class CommonSettings(BaseSettings):
         """Order the sources: arguments, environment, `.env`, then Key Vault for missing secrets."""
         return (
             init_settings,
-            _EmptyMeansUnset(settings_cls, env_settings),
-            _EmptyMeansUnset(settings_cls, dotenv_settings),
+            EmptyMeansUnset(settings_cls, env_settings),
+            EmptyMeansUnset(settings_cls, dotenv_settings),
             KeyVaultSecrets(settings_cls),
         )
 
@@ -235,9 +152,26 @@ class ControlPlaneSettings(CommonSettings):
     max_call_duration_s: int = Field(default=3300, ge=1, le=3600, examples=["3300"])
     attach_wait_s: float = Field(default=5.0, gt=0, le=60, examples=["5"])
     max_body_bytes: int = Field(default=65536, ge=1024, le=1_048_576, examples=["65536"])
-    realtime_webhook_secrets: Annotated[SecretStr | None, AfterValidator(_webhook_secrets)] = Field(
+    realtime_webhook_secrets: Annotated[SecretStr | None, AfterValidator(values.webhook_secrets)] = Field(
         default=None, examples=["whsec_… (two while one replaces the other: whsec_…,whsec_…)"]
     )
+    # Where Azure Communication Services reaches this app, and the workers; and the number that calls out.
+    acs_callback_url: Origin = Field(
+        default="", validate_default=True, examples=["https://NAME.azurewebsites.net"]
+    )
+    media_stream_url: Annotated[str, AfterValidator(values.socket_base)] = Field(
+        default="", validate_default=True, examples=["wss://WORKER.REGION.azurecontainerapps.io"]
+    )
+    acs_phone_number: Annotated[str, AfterValidator(values.phone_number)] = Field(
+        default="", examples=["+15550199"]
+    )
+    outbound_calls_per_minute: int = Field(default=10, ge=1, le=10_000, examples=["10"])
+    call_control_per_minute: int = Field(default=120, ge=1, le=100_000, examples=["120"])
+
+    @field_validator("acs_callback_url", "media_stream_url")
+    @classmethod
+    def _acs_reaches_us(cls, value: str, info: ValidationInfo) -> str:
+        return _needed_for_acs(value, info)
 
 
 class WorkerSettings(CommonSettings):
@@ -257,7 +191,9 @@ class WorkerSettings(CommonSettings):
     # How long a stopping worker keeps calls that no other worker has room for, or whose audio it carries.
     drain_s: float = Field(default=20.0, ge=0, le=3600, examples=["20"])
     # Of a million tokens, in one currency; what `limits.max_cost` of the agents is counted in.
-    token_prices: Annotated[str, AfterValidator(_token_prices)] = Field(default="", examples=[EXAMPLE_PRICES])
+    token_prices: Annotated[str, AfterValidator(values.token_prices)] = Field(
+        default="", examples=[EXAMPLE_PRICES]
+    )
 
     # Where sessions are recorded for replay, without what is said; empty: nowhere. Bounds of one recording,
     # of all together, and the share of sessions.
@@ -273,69 +209,6 @@ class WorkerSettings(CommonSettings):
         if value * 2 > info.data.get("lease_ttl_s", value * 2):
             raise ValueError("must be at most half of LEASE_TTL_S, or one late renewal loses every call")
         return value
-
-
-class _EmptyMeansUnset(PydanticBaseSettingsSource):
-    """A source without its empty values, so that `NAME=` is as good as no NAME."""
-
-    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._source = source
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        return self._source.get_field_value(field, field_name)
-
-    def __call__(self) -> dict[str, object]:
-        return {
-            name: value
-            for name, value in self._source().items()
-            if value not in ("", None) or name in _MAY_BE_EMPTY
-        }
-
-
-class KeyVaultSecrets(PydanticBaseSettingsSource):
-    """Secrets that no earlier source gave, from the Key Vault that KEY_VAULT_URL names.
-
-    A secret's name is the variable's in lower case with dashes: AZURE_OPENAI_API_KEY is
-    `azure-openai-api-key`. Without KEY_VAULT_URL, or with nothing missing, no vault is contacted and
-    no Azure library imported.
-    """
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        return None, field_name, False
-
-    def missing(self) -> list[str]:
-        """Return the secret settings that earlier sources left open."""
-        return [
-            name
-            for name, field in self.settings_cls.model_fields.items()
-            if "SecretStr" in str(field.annotation) and name not in self.current_state
-        ]
-
-    def __call__(self) -> dict[str, object]:
-        url = str(self.current_state.get("key_vault_url") or "")
-        missing = self.missing()
-        if not missing or not _is_origin(url):
-            return {}  # a wrong address is told when the field is checked
-        return _read_vault(self.settings_cls, url.rstrip("/"), missing)
-
-
-def _read_vault(settings_cls: type[BaseSettings], url: str, names: list[str]) -> dict[str, object]:
-    from azure.core.exceptions import AzureError
-    from azure.identity import DefaultAzureCredential
-    from pydantic_settings import AzureKeyVaultSettingsSource
-
-    try:
-        with DefaultAzureCredential() as credential:
-            found = AzureKeyVaultSettingsSource(settings_cls, url, credential, dash_to_underscore=True)()
-    except AzureError as error:
-        raise SettingsError(
-            (
-                f"KEY_VAULT_URL: the vault could not be read ({type(error).__name__}). Give this "
-                "app's identity the role Key Vault Secrets User. Example: KEY_VAULT_URL=https://NAME.vault.azure.net",
-            )
-        ) from error
-    return {name: found[name] for name in names if found.get(name)}
 
 
 S = TypeVar("S", bound=CommonSettings)

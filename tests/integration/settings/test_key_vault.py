@@ -156,6 +156,8 @@ async def test_with_every_secret_given_no_vault_is_asked(
     monkeypatch.setenv(
         "APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=00000000-0000-0000-0000-000000000001"
     )
+    monkeypatch.setenv("ACS_CONNECTION_STRING", "endpoint=https://acs.example/;accesskey=a2V5")
+    monkeypatch.setenv("ACS_RESOURCE_ID", "00000000-0000-0000-0000-000000000002")
     await load()
     assert vault.listed == 0
 

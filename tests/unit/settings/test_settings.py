@@ -222,3 +222,65 @@ def test_webhook_secrets_are_optional_checked_and_hidden(monkeypatch: pytest.Mon
     (told,) = problems(ControlPlaneSettings)
     assert told.startswith("REALTIME_WEBHOOK_SECRETS: entry 2 does not start with whsec_; copy")
     assert "hunter2" not in told
+
+
+ACS_NAMES = ("ACS_RESOURCE_ID", "ACS_CALLBACK_URL", "MEDIA_STREAM_URL")
+ACS_GIVEN = {
+    "ACS_CONNECTION_STRING": "endpoint=https://acs.communication.azure.com/;accesskey=c2VjcmV0LWh1bnRlcjI=",
+    "ACS_RESOURCE_ID": "6F1C3D52-0A6E-4F43-9F0B-3A2F6D5C8E71",
+    "ACS_CALLBACK_URL": "https://app.azurewebsites.net/",
+    "MEDIA_STREAM_URL": "wss://worker.example/",
+    "ACS_PHONE_NUMBER": "+1 (555) 0199 00",
+}
+
+
+def test_nothing_of_communication_services_is_needed_without_it() -> None:
+    settings = load_settings(ControlPlaneSettings)
+    assert (settings.acs_endpoint, settings.acs_connection_string, settings.acs_resource_id) == ("", None, "")
+
+
+@pytest.mark.parametrize("variable", ["ACS_ENDPOINT", "ACS_CONNECTION_STRING"])
+def test_communication_services_needs_its_other_settings(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    value = "https://acs.communication.azure.com" if variable == "ACS_ENDPOINT" else ACS_GIVEN[variable]
+    monkeypatch.setenv(variable, value)
+    told = problems(ControlPlaneSettings)
+    assert [line.partition(":")[0] for line in told] == list(ACS_NAMES)
+    assert all("is missing, and Azure Communication Services is set" in line for line in told)
+
+
+def test_settings_of_communication_services_are_brought_into_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ACS_GIVEN.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(ControlPlaneSettings)
+    assert settings.acs_resource_id == ACS_GIVEN["ACS_RESOURCE_ID"].lower()
+    assert settings.acs_callback_url == "https://app.azurewebsites.net"
+    assert settings.media_stream_url == "wss://worker.example"
+    assert settings.acs_phone_number == "+1555019900"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("ACS_CONNECTION_STRING", "endpoint=https://acs.example/", "copy it whole"),
+        ("ACS_CONNECTION_STRING", "https://acs.example/", "must be endpoint=…;accesskey=…"),
+        ("ACS_CONNECTION_STRING", "endpoint=https://acs.example/;accesskey=hunter2!", "is not base64"),
+        ("ACS_CONNECTION_STRING", "endpoint=http://acs.example/;accesskey=a2V5", "must use https"),
+        ("ACS_RESOURCE_ID", "/subscriptions/1/acs", "must be a GUID"),
+        ("MEDIA_STREAM_URL", "https://worker.example", "must start with wss://"),
+        ("MEDIA_STREAM_URL", "ws://worker.example", "must use wss"),
+        ("MEDIA_STREAM_URL", "wss://worker.example?a=b", "must not have a query"),
+        ("ACS_PHONE_NUMBER", "5550199", "with its country"),
+    ],
+)
+def test_wrong_settings_of_communication_services_are_told(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    for name, good in ACS_GIVEN.items():
+        monkeypatch.setenv(name, good)
+    monkeypatch.setenv(variable, value)
+    (problem,) = [line for line in problems(ControlPlaneSettings) if line.startswith(variable)]
+    assert told in problem
+    assert "hunter2" not in problem
