@@ -33,6 +33,8 @@ from realtime_worker.conversation.effects import (
     tool_call_of,
 )
 from realtime_worker.conversation.setup import Phase
+from realtime_worker.conversation.wire import text
+from realtime_worker.media_leg import MediaLeg
 from realtime_worker.services import Services, now_ms
 from realtime_worker.spare_session import SpareSession
 from realtime_worker.tool_tasks import ToolTasks
@@ -89,6 +91,7 @@ class SessionRunner:
         self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
         self._spare = SpareSession(self._attachment.connect, self._prepared)
         self._socket: ProviderSocket | None = None
+        self._leg: MediaLeg | None = None
         self._inputs: list[asyncio.Task[None]] = []
         self._leaving = False
         self._pending: list[Effect] = []
@@ -143,6 +146,21 @@ class SessionRunner:
         for task in self._inputs:
             task.cancel()
         self._effects_wake.set()
+
+    async def carry(self, leg: MediaLeg) -> None:
+        """Pass audio between the caller and the provider session in use, until the leg is over.
+
+        A later leg takes the place of an earlier one. What is heard while no session is configured is lost.
+        """
+        self._leg = leg
+        try:
+            async for audio in leg.heard():
+                if self._conversation.phase in (Phase.TALKING, Phase.LEAVING):
+                    append = {"type": "input_audio_buffer.append", "audio": audio}
+                    await self._send(Send(event=append), self._socket)
+        finally:
+            if self._leg is leg:
+                self._leg = None
 
     async def run(self) -> None:
         """Return when the session is over or belongs to somebody else; clean up when cancelled."""
@@ -247,6 +265,8 @@ class SessionRunner:
         configuring = True
         async for event in socket.events():
             at = now_ms()
+            if self._leg is not None and event["type"] == "response.output_audio.delta":
+                self._leg.play(text(event, "response_id"), text(event, "delta"))
             effects = conversation.provider_event(event, at)
             if effects:
                 self._apply(effects)
