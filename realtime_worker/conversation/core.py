@@ -51,6 +51,8 @@ from shared.session.model import EndReason, SessionState
 
 # How long a goodbye may take before the call ends without it.
 GOODBYE_MS = 15_000
+# How long the service may take to tell what was said last.
+FIND_OUT_MS = 2_000
 
 _GOODBYE = "goodbye"
 _SIGNS_OF_LIFE = frozenset(
@@ -89,6 +91,7 @@ class Conversation:
         self._told_to_end = ""
         self._end_reason = ""
         self._leave_by_ms: int | None = None
+        self._hold_until_ms: int | None = None  # what was missed is being looked for
         self._goodbye_response = ""
 
     @property
@@ -104,7 +107,7 @@ class Conversation:
         """Return when `tick` wants to be called next, or None."""
         if self._phase is Phase.OVER:
             return None
-        deadlines = [self._leave_by_ms, self._responses.next_deadline_ms()]
+        deadlines = [self._leave_by_ms, self._hold_until_ms, self._responses.next_deadline_ms()]
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
             deadlines.append(self._own.next_deadline_ms() if self._own else None)
@@ -127,6 +130,7 @@ class Conversation:
         """The connection closed; the call may go on. Nothing may be sent until `opened`."""
         if self._phase is not Phase.OVER:
             self._phase = Phase.CONFIGURING
+        self._hold_until_ms = None
         if self._own is None:
             self._responses.lose_connection()
         else:
@@ -155,6 +159,8 @@ class Conversation:
         if kind in _SIGNS_OF_LIFE:
             self._watch.activity(now_ms)
         effects = self._noted(self._react(kind, event, now_ms))
+        if self._hold_until_ms is not None and not self._probe.pending:
+            effects = [*effects, *self._go_on(now_ms)]
         requests = self._responses.pump(now_ms)
         return [*effects, *requests] if requests else effects
 
@@ -229,17 +235,21 @@ class Conversation:
         if not self._connected:
             self._connected = True
             effects.append(SetState(state=SessionState.ACTIVE, at_ms=now_ms))
-        self._responses.open()
-        if self._own is not None or not again:
-            self._greet()
+        if self._own is None and again:
+            # Behind an output of ours, what was missed would not be the last any more: first of all find it.
+            self._hold_until_ms = now_ms + FIND_OUT_MS
+            return [*effects, *self._find_out()]
+        self._greet()
         if self._own is not None:
             effects.extend(self._own.seed())
-        else:
-            if again:  # before the outputs: behind them, what was missed would not be the last any more
-                effects.extend(self._find_out())
-            effects.extend(self._tools.resend())
-        effects.extend(self._tools.take_up(now_ms))
-        return effects
+        return [*effects, *self._go_on(now_ms)]
+
+    def _go_on(self, now_ms: int) -> list[Effect]:
+        """Send what waited for the connection, and until it was known what was missed without it."""
+        self._hold_until_ms = None
+        self._responses.open()
+        lost = self._tools.resend() if self._own is None else []
+        return [*lost, *self._tools.take_up(now_ms)]
 
     def _greet(self) -> None:
         """Say the greeting unless it has been said."""
@@ -364,7 +374,7 @@ class Conversation:
         """A tool call has its outcome; a second one for the same call has no effect."""
         if self._phase is Phase.OVER:
             return []
-        connected = self._phase is not Phase.CONFIGURING
+        connected = self._phase is not Phase.CONFIGURING and self._hold_until_ms is None
         effects = self._tools.finished(tool_call_id, status, output, duration_ms, now_ms, connected=connected)
         return [*self._noted(effects), *self._responses.pump(now_ms)]
 
@@ -410,7 +420,9 @@ class Conversation:
             return []
         if self._leave_by_ms is not None and now_ms >= self._leave_by_ms:
             return self._finish(self._end_reason, now_ms)
-        return [*self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
+        given_up = self._hold_until_ms is not None and now_ms >= self._hold_until_ms
+        effects = self._go_on(now_ms) if given_up else []
+        return [*effects, *self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
 
     def prepared(self, now_ms: int, *, succeeded: bool) -> list[Effect]:
         """Another provider session is open; or it could not be opened, or was lost while it waited."""

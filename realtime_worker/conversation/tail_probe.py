@@ -31,6 +31,11 @@ class TailProbe:
         """Whether the conversation was empty when this was last asked."""
         return self._nothing_said
 
+    @property
+    def pending(self) -> bool:
+        """Whether an answer has not come yet."""
+        return bool(self._note or self._wanted)
+
     def start(self) -> list[Send]:
         """Ask; repeats what has no answer yet."""
         self._count += 1

@@ -114,9 +114,7 @@ class ToolFlow:
             case "function_call":
                 if not self._book.output_of(tool_call_id):
                     return self.called(item, "", now_ms)
-                if tool_call_id in self._resent:  # its output follows it: no need to wait until that is there
-                    self._resent.discard(tool_call_id)
-                    self._responses.want_reply()
+                self._responses.want_reply()  # its output is sent again now
             case "function_call_output":
                 self._responses.output_confirmed(tool_call_id)
                 self._resent.discard(tool_call_id)

@@ -100,6 +100,15 @@ class Scene:
             self.say("response.output_item.done", response_id=response_id, item=item)
         self.say("response.done", response={"id": response_id, "status": status, "output": list(items)})
 
+    def found_last(self, last: Mapping[str, object] = {}) -> None:
+        """The service tells what was said last, after an attach: `last`, or nothing that needs an answer."""
+        item = last or {"id": "a0", "type": "message", "role": "assistant", "content": []}
+        notes = [e["item"] for e in self.sent("conversation.item.create") if e["item"]["type"] == "message"]  # type: ignore[index]
+        self.say("conversation.item.added", item=notes[-1], previous_item_id=item["id"])
+        assert self.sent("conversation.item.delete")[-1]["item_id"] == notes[-1]["id"]  # type: ignore[index]
+        assert self.sent("conversation.item.retrieve")[-1]["item_id"] == item["id"]
+        self.say("conversation.item.retrieved", item=item)
+
     def accept_request(self, response_id: str) -> None:
         """The service starts the response that we asked for last."""
         request = self.sent("response.create")[-1]

@@ -65,6 +65,7 @@ def test_a_goodbye_goes_on_after_a_lost_connection() -> None:
     scene.take(scene.subject.opened(scene.now))
     scene.say("session.updated")
     assert scene.subject.phase is Phase.LEAVING
+    scene.found_last()
     assert len(scene.sent("response.create")) == 2
 
 

@@ -64,6 +64,7 @@ def test_a_result_behind_unsaid_words_is_sent_and_stays_in_the_inbox_with_them()
 
 def test_a_result_that_the_next_owner_reads_again_does_nothing() -> None:
     scene = Scene(conversation(resumed=True, answered={"c1": RESULT.output}))
+    scene.found_last()
     already_sent = scene.outputs()
     command(scene, "1-0", Say(text="One moment."))
     command(scene, "2-0", RESULT)

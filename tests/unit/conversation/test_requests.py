@@ -96,6 +96,7 @@ def test_what_was_wanted_survives_a_lost_connection() -> None:
     assert len(scene.sent("response.create")) == 1
     scene.take(scene.subject.opened(scene.now))
     scene.say("session.updated")
+    scene.found_last()
     assert instructions(scene)[-1] == "Say exactly: two"
 
 
@@ -111,6 +112,7 @@ def test_a_reply_that_waited_behind_another_when_the_connection_was_lost_is_aske
     scene.subject.lost()
     scene.take(scene.subject.opened(scene.now))
     scene.say("session.updated")
+    scene.found_last()
     assert len(scene.sent("response.create")) == 2
 
 

@@ -126,6 +126,8 @@ def test_outputs_sent_into_a_lost_connection_are_sent_again() -> None:
     scene.subject.lost()
     scene.take(scene.subject.opened(scene.now))
     scene.say("session.updated")
+    assert scene.outputs() == ["c1"]
+    scene.found_last()
     assert scene.outputs() == ["c1", "c1"]
     assert len(scene.sent("response.create")) == 1  # whether a reply is owed, the probe will tell
 
@@ -152,6 +154,7 @@ def test_a_new_owner_takes_up_calls_that_may_be_repeated(
         tool_call_id="c1", name=name, arguments="{}", execution=execution, response_id="r1", at_ms=1
     )
     scene = Scene(conversation(unanswered=[called], resumed=True))
+    scene.found_last()
     assert len(scene.wanted(again)) == 1
     assert scene.logged(ToolCalled) == []
 
@@ -166,6 +169,7 @@ def test_a_new_owner_does_not_repeat_an_effect_whose_outcome_is_unknown() -> Non
         at_ms=1,
     )
     scene = Scene(conversation(unanswered=[called], resumed=True))
+    scene.found_last()
     assert scene.wanted(RunInline) == []
     assert scene.logged(ToolFinished)[0].status is ToolStatus.UNKNOWN
     assert "outcome_unknown" in scene.logged(ToolFinished)[0].output
@@ -178,25 +182,16 @@ def test_a_new_owner_does_not_run_a_call_that_has_its_result_when_it_is_shown_ag
     assert scene.outputs() == []
 
 
-def probed(scene: Scene, last: dict[str, object]) -> None:
-    """The service answers the probe: `last` is the item before its note."""
-    note = next(e for e in reversed(scene.sent("conversation.item.create")) if e["item"]["type"] == "message")  # type: ignore[index]
-    scene.say("conversation.item.added", item=note["item"], previous_item_id=last["id"])
-    assert scene.sent("conversation.item.delete")[-1]["item_id"] == note["item"]["id"]  # type: ignore[index]
-    assert scene.sent("conversation.item.retrieve")[-1]["item_id"] == last["id"]
-    scene.say("conversation.item.retrieved", item=last)
-
-
 def test_a_call_that_was_made_while_nobody_listened_is_found_and_run() -> None:
     scene = Scene(conversation(resumed=True))
-    probed(scene, call_item("c9"))
+    scene.found_last(call_item("c9"))
     assert [e.tool_call_id for e in scene.wanted(RunInline)] == ["c9"]
     assert scene.logged(ToolCalled)[0].name == "look_up"
 
 
 def test_a_recorded_output_that_never_arrived_is_sent_by_the_next_owner() -> None:
     scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
-    probed(scene, call_item("c9"))
+    scene.found_last(call_item("c9"))
     assert scene.outputs() == ["c9"]
     assert scene.wanted(RunInline) == []
     scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c9"})
@@ -217,15 +212,23 @@ def test_a_call_that_was_missed_is_found_before_outputs_are_sent_behind_it() -> 
     result = ToolResult(tool_call_id="c1", status=ToolStatus.OK, output="{}", duration_ms=1)
     scene.take(scene.subject.command(InboxEntry(entry_id="1-0", command=result), scene.now))
     scene.say("session.updated")
-    sent = [event["item"]["type"] for event in scene.sent("conversation.item.create")]  # type: ignore[index]
-    assert sent == ["message", "function_call_output"]
-    probed(scene, call_item("c9"))
+    assert scene.outputs() == []
+    scene.found_last(call_item("c9"))
+    assert scene.outputs() == ["c1"]
     assert [e.tool_call_id for e in scene.wanted(RunInline)] == ["c9"]
+
+
+def test_a_service_that_does_not_tell_what_was_said_last_is_not_waited_for() -> None:
+    scene = Scene(conversation(answered={"c1": '{"ok":1}'}, resumed=True))
+    assert scene.outputs() == []
+    assert scene.subject.next_deadline_ms() == scene.now + 2_000
+    scene.wait(2_000)
+    assert scene.outputs() == ["c1"]
 
 
 def test_an_output_that_its_owner_died_before_sending_is_sent_although_others_spoke_since() -> None:
     scene = Scene(conversation(answered={"c1": '{"ok":1}', "c0": ""}, resumed=True))
-    probed(scene, {"id": "a1", "type": "message", "role": "assistant", "content": []})
+    scene.found_last({"id": "a1", "type": "message", "role": "assistant", "content": []})
     assert scene.outputs() == ["c1"]
     scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
     scene.wait(700)
@@ -234,7 +237,7 @@ def test_an_output_that_its_owner_died_before_sending_is_sent_although_others_sp
 
 def test_an_output_that_the_service_has_causes_no_reply_when_its_copy_is_refused() -> None:
     scene = Scene(conversation(answered={"c1": '{"ok":1}'}, resumed=True))
-    probed(scene, {"id": "a1", "type": "message", "role": "assistant", "content": []})
+    scene.found_last({"id": "a1", "type": "message", "role": "assistant", "content": []})
     item_id = next(e["event_id"] for e in scene.sent("conversation.item.create") if e["item"].get("call_id"))  # type: ignore[union-attr]
     scene.say("error", error={"code": "item_create_duplicate_item_id", "event_id": item_id})
     scene.wait(10_000)
@@ -244,7 +247,7 @@ def test_an_output_that_the_service_has_causes_no_reply_when_its_copy_is_refused
 
 def test_an_output_that_nobody_has_spoken_about_gets_its_reply() -> None:
     scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
-    probed(scene, {"id": "out", "type": "function_call_output", "call_id": "c9"})
+    scene.found_last({"id": "out", "type": "function_call_output", "call_id": "c9"})
     assert scene.sent("response.create") == []
     scene.wait(700)
     assert len(scene.sent("response.create")) == 1
@@ -255,7 +258,7 @@ USER_TURN = {"id": "u1", "type": "message", "role": "user", "content": [{"type":
 
 def test_a_caller_whose_words_nobody_answered_gets_their_reply() -> None:
     scene = Scene(conversation(resumed=True))
-    probed(scene, USER_TURN)
+    scene.found_last(USER_TURN)
     assert scene.sent("response.create") == []
     scene.wait(700)
     assert len(scene.sent("response.create")) == 1
@@ -268,20 +271,20 @@ def test_a_caller_whose_words_nobody_answered_gets_their_reply() -> None:
 @pytest.mark.parametrize("answered", [True, False])
 def test_a_reply_that_nobody_saw_begin_is_repeated_only_if_it_was_none(answered: bool) -> None:
     scene = Scene(conversation(resumed=True))
-    probed(scene, USER_TURN)
+    scene.found_last(USER_TURN)
     scene.wait(700)
     (request,) = scene.sent("response.create")
     busy = {"code": "conversation_already_has_active_response", "event_id": request["event_id"]}
     scene.say("error", error=busy)
     scene.say("response.done", response={"id": "unseen", "status": "completed", "output": []})
-    probed(scene, {"id": "a1", "type": "message", "role": "assistant"} if answered else USER_TURN)
+    scene.found_last({"id": "a1", "type": "message", "role": "assistant"} if answered else USER_TURN)
     scene.wait(10_000)
     assert len(scene.sent("response.create")) == (1 if answered else 2)
 
 
 def test_a_reply_that_has_begun_is_not_asked_for_again() -> None:
     scene = Scene(conversation(answered={"c9": '{"ok":1}'}, resumed=True))
-    probed(scene, {"id": "out", "type": "function_call_output", "call_id": "c9"})
+    scene.found_last({"id": "out", "type": "function_call_output", "call_id": "c9"})
     scene.respond("r1")
     scene.wait(10_000)
     assert scene.sent("response.create") == []
@@ -290,7 +293,7 @@ def test_a_reply_that_has_begun_is_not_asked_for_again() -> None:
 def test_a_conversation_where_nothing_is_open_stays_as_it_is() -> None:
     scene = Scene(conversation(resumed=True))
     count = len(scene.entries())
-    probed(scene, {"id": "a1", "type": "message", "role": "assistant", "content": []})
+    scene.found_last({"id": "a1", "type": "message", "role": "assistant", "content": []})
     scene.wait(10_000)
     assert (len(scene.entries()), scene.sent("response.create")) == (count, [])
 
