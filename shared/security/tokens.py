@@ -1,9 +1,11 @@
 """Tokens that we issue and verify ourselves: JWT (RFC 7519) signed with HMAC-SHA256.
 
 A client token lets a browser act on its own session and on nothing else. A service token
-says to the control plane that one of our workers is calling. The audience keeps the two
-kinds apart; the `kid` header names the key, so that keys can be rotated without a pause:
-put the new key first, drop the old one when its last token has expired.
+says to the control plane that one of our workers is calling. A media token and a callback
+token travel in the two addresses that a carrier is given for a call; each is good for that
+call's session and that address. The audience keeps the kinds apart; the `kid` header names
+the key, so that keys can be rotated without a pause: put the new key first, drop the old one
+when its last token has expired.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from shared.security.signing_keys import parse_signing_keys
 _ISSUER = "sidetone"
 _CLIENT = "sidetone:client"
 _SERVICE = "sidetone:service"
+_MEDIA = "sidetone:media"
+_CALLBACK = "sidetone:callback"
 _ALGORITHM = "HS256"
 _LEEWAY_S = 5
 _MAXIMUM_LENGTH = 2048
@@ -45,11 +49,7 @@ class TokenRing:
         Raises UnauthorizedError `client_token_expired` or `client_token_invalid`, and ForbiddenError
         `client_token_other_session` for a good token of another session.
         """
-        subject = self._verify(token, _CLIENT, "client_token")
-        if not hmac.compare_digest(subject.encode(), session_id.encode()):
-            raise ForbiddenError(
-                "client_token_other_session", "This client token belongs to another session; use its own."
-            )
+        self._verify_session(token, _CLIENT, "client_token", session_id)
 
     def issue_service_token(self, subject: str, ttl_s: float = 60) -> str:
         """Return a token with which the worker `subject` calls the control plane."""
@@ -61,6 +61,42 @@ class TokenRing:
         Raises UnauthorizedError `service_token_expired` or `service_token_invalid`.
         """
         return self._verify(token, _SERVICE, "service_token")
+
+    def issue_media_token(self, session_id: str, ttl_s: float) -> str:
+        """Return a token with which a carrier may open this one session's media socket for `ttl_s` seconds.
+
+        It travels in a URL that the carrier keeps, and dials again after an interruption: so it has to
+        live as long as the call may.
+        """
+        return self._issue(_MEDIA, session_id, ttl_s)
+
+    def verify_media_token(self, token: str, session_id: str) -> None:
+        """Return if `token` is one of ours for the media of `session_id`.
+
+        Raises UnauthorizedError `media_token_expired` or `media_token_invalid`, and ForbiddenError
+        `media_token_other_session` for a good token of another session.
+        """
+        self._verify_session(token, _MEDIA, "media_token", session_id)
+
+    def issue_callback_token(self, session_id: str, ttl_s: float) -> str:
+        """Return a token with which a carrier may tell of this one session's call for `ttl_s` seconds."""
+        return self._issue(_CALLBACK, session_id, ttl_s)
+
+    def verify_callback_token(self, token: str, session_id: str) -> None:
+        """Return if `token` is one of ours for callbacks about `session_id`.
+
+        Raises UnauthorizedError `callback_token_expired` or `callback_token_invalid`, and ForbiddenError
+        `callback_token_other_session` for a good token of another session.
+        """
+        self._verify_session(token, _CALLBACK, "callback_token", session_id)
+
+    def _verify_session(self, token: str, audience: str, kind: str, session_id: str) -> None:
+        subject = self._verify(token, audience, kind)
+        if not hmac.compare_digest(subject.encode(), session_id.encode()):
+            name = kind.replace("_", " ")
+            raise ForbiddenError(
+                f"{kind}_other_session", f"This {name} belongs to another session; use its own."
+            )
 
     def _issue(self, audience: str, subject: str, ttl_s: float) -> str:
         import jwt  # here, because it takes longer to load than function_app.py has
@@ -82,7 +118,7 @@ class TokenRing:
         if not isinstance(subject, str) or not subject:
             raise UnauthorizedError(
                 f"{kind}_invalid",
-                "The token is not one of ours; send it whole, as `Authorization: Bearer …`.",
+                "The token is not one of ours for this purpose; send it whole.",
             )
         return subject
 

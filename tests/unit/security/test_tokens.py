@@ -148,3 +148,21 @@ def test_the_ring_does_not_show_its_keys(ring: TokenRing) -> None:
     with pytest.raises(ValueError, match="at least 32 are needed") as caught:
         TokenRing("k1:" + base64.b64encode(b"short-secret").decode())
     assert "short" not in str(caught.value)
+
+
+def test_tokens_in_a_carriers_addresses_open_one_session_and_one_address(ring: TokenRing) -> None:
+    media, callback = ring.issue_media_token(SESSION, 60), ring.issue_callback_token(SESSION, 60)
+    ring.verify_media_token(media, SESSION)
+    ring.verify_callback_token(callback, SESSION)
+    tried = {
+        "media_token_other_session": lambda: ring.verify_media_token(media, new_session_id()),
+        "callback_token_other_session": lambda: ring.verify_callback_token(callback, new_session_id()),
+        "media_token_invalid": lambda: ring.verify_media_token(callback, SESSION),
+        "callback_token_invalid": lambda: ring.verify_callback_token(media, SESSION),
+        "client_token_invalid": lambda: ring.verify_client_token(media, SESSION),
+        "media_token_expired": lambda: ring.verify_media_token(ring.issue_media_token(SESSION, -60), SESSION),
+    }
+    for code, attempt in tried.items():
+        with pytest.raises((UnauthorizedError, ForbiddenError)) as caught:
+            attempt()
+        assert caught.value.code == code
