@@ -75,10 +75,11 @@ class SidebandSocket:
         while True:
             message = await receive()
             if message.type is aiohttp.WSMsgType.TEXT:
-                data: str = message.data
-                if is_unread(data):
+                frame: str = message.data
+                # The service writes the type first, and types have no escapes; other shapes are decoded.
+                if frame.startswith(_TYPE_FIRST) and frame[_TYPE_AT : frame.find('"', _TYPE_AT)] in UNREAD:
                     continue
-                event = _decode(data)
+                event = _decode(frame)
                 if event is not None:
                     yield event
             elif message.type in _OVER:
@@ -139,14 +140,6 @@ async def _connect(
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise unreachable(error) from error
     return SidebandSocket(socket)
-
-
-def is_unread(frame: str) -> bool:
-    """Return whether `frame` is one of the UNREAD events, as far as that can be told without decoding it.
-
-    The service writes the type first, and types have no escapes. False for a frame of any other shape.
-    """
-    return frame.startswith(_TYPE_FIRST) and frame[_TYPE_AT : frame.find('"', _TYPE_AT)] in UNREAD
 
 
 def _decode(data: str) -> dict[str, object] | None:
