@@ -24,6 +24,7 @@ from emulators.communication.wire import NOT_FOUND, Json, RejectedError
 
 _DUPLICATE = "8553"
 _PAUSE_NOT_ALLOWED = "8573"
+_KEPT = 200
 _FILE_UPDATED = "Microsoft.Communication.RecordingFileStatusUpdated"
 
 
@@ -94,6 +95,7 @@ class Recordings:
             began=now(),
         )
         self._recordings[recording.id] = recording
+        self._forget_old()
         if call.faults.take("recording_failed") is not None:
             recording.stopped = True
             result = Result(code=500, sub_code=9001, message="Unknown error from underlying service.")
@@ -188,6 +190,11 @@ class Recordings:
         for recording in list(self._recordings.values()):
             if recording.call is call and not recording.stopped:
                 self.stop(recording.id, "CallEnded")
+
+    def _forget_old(self) -> None:
+        stopped = [known.id for known in self._recordings.values() if known.stopped]
+        for recording_id in stopped[: max(0, len(stopped) - _KEPT)]:
+            del self._recordings[recording_id]
 
     def _break(self, recording: Recording) -> None:
         if recording.active:

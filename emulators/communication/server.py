@@ -103,5 +103,7 @@ async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse
         code = NOT_FOUND if refused.status == 404 else str(refused.status)
         return answer({"error": {"code": code, "message": message}}, status=refused.status)
     except Exception:
-        logger.exception("A request failed", extra={"path": request.path})
+        resource = request.match_info.route.resource
+        where = resource.canonical if resource is not None else ""  # a path itself may hold a number
+        logger.exception("A request failed", extra={"method": request.method, "resource": where})
         return answer({"error": {"code": "9998", "message": "The emulator failed; see its log."}}, status=500)
