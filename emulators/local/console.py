@@ -21,6 +21,7 @@ from shared.session.log import (
     Archived,
     Attached,
     AudioStarted,
+    CallEvent,
     CommandReceived,
     ErrorRecorded,
     Interrupted,
@@ -38,6 +39,7 @@ from shared.session.log import (
 _WHO_WIDTH = 9
 _INDENT = 2 + 7 + 2 + _WHO_WIDTH
 _LONGEST_JSON = 240
+_FAILURE_CODE = 400
 _PLAIN_WIDTH = 140
 
 
@@ -88,6 +90,10 @@ def lines_of(entry: LogEntry) -> list[Line]:
             return [_line(entry.at_ms, "error", f"{entry.source}: {entry.code}", entry.detail, "red")]
         case CommandReceived():
             return [_line(entry.at_ms, "command", entry.command, entry.detail)]
+        case CallEvent():
+            code = f"{entry.code}/{entry.sub_code}" if entry.code >= _FAILURE_CODE else ""
+            remark = ", ".join(filter(None, [entry.detail, code]))
+            return [_line(entry.at_ms, "call", entry.event.replace("_", " "), remark)]
         case Archived():
             return [_line(entry.at_ms, "session", "transcript archived", entry.summary)]
         case ResponseUsage():

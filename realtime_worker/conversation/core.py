@@ -17,6 +17,7 @@ from realtime_worker.conversation.effects import (
 from realtime_worker.conversation.guard import ConfigurationGuard
 from realtime_worker.conversation.inbox_progress import InboxProgress
 from realtime_worker.conversation.limits import LimitWatch
+from realtime_worker.conversation.notices import Notices
 from realtime_worker.conversation.own_sessions import OwnSessions
 from realtime_worker.conversation.recent import RecentIds
 from realtime_worker.conversation.records import provider_error, told_error
@@ -36,7 +37,7 @@ from realtime_worker.conversation.wire import (
     text,
     whole,
 )
-from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
+from shared.session.commands import EndCall, InboxEntry, Say, Tell, ToolResult
 from shared.session.log import (
     AgentTurn,
     Attached,
@@ -88,6 +89,7 @@ class Conversation:
         self._watch = LimitWatch(setup.limits)
         self._recent = RecentIds()
         self._inbox = InboxProgress()
+        self._notices = Notices(self._inbox, self._responses)
         self._told_to_end = ""
         self._end_reason = ""
         self._leave_by_ms: int | None = None
@@ -131,6 +133,7 @@ class Conversation:
         if self._phase is not Phase.OVER:
             self._phase = Phase.CONFIGURING
         self._hold_until_ms = None
+        self._notices.lose_connection()
         if self._own is None:
             self._responses.lose_connection()
         else:
@@ -193,7 +196,8 @@ class Conversation:
                 probing = self._probe.added(item, text(event, "previous_item_id"))
                 if self._probe.nothing_said:
                     self._greet()
-                return [*probing, *self._item(item, now_ms)]
+                told = self._notices.settled(text(item, "id"), now_ms)
+                return [*probing, *told, *self._item(item, now_ms)]
             case "conversation.item.retrieved":
                 item = part(event, "item")
                 return self._found_last(item, now_ms) if self._probe.found(item) else []
@@ -249,7 +253,7 @@ class Conversation:
         self._hold_until_ms = None
         self._responses.open()
         lost = self._tools.resend() if self._own is None else []
-        return [*lost, *self._tools.take_up(now_ms)]
+        return [*lost, *self._tools.take_up(now_ms), *self._notices.send()]
 
     def _greet(self) -> None:
         """Say the greeting unless it has been said."""
@@ -335,7 +339,7 @@ class Conversation:
             error = part(part(response, "status_details"), "error")
             effects.append(told_error(error, "response_failed", now_ms))
         if utterance is not None and self._inbox.waits(utterance.key):
-            effects.append(Record(entry=CommandReceived(command="say", at_ms=now_ms)))
+            effects.append(Record(entry=CommandReceived(command="say", detail=utterance.key, at_ms=now_ms)))
             effects.extend(self._inbox.done(utterance.key))
         if not failed and utterance is not None and utterance.key == _GOODBYE and not turns:
             # Nothing was said, so no audio will end: do not wait for it.
@@ -355,6 +359,8 @@ class Conversation:
             return []
         if self._tools.refused(about, code):
             return []
+        if told := self._notices.settled(about, now_ms):
+            return told
         if about and about == text(self._setup.configuration, "event_id"):
             return self.failed("configuration_refused", f"{code}: {text(error, 'message')}", now_ms)
         if code == "response_cancel_not_active":
@@ -395,6 +401,10 @@ class Conversation:
             case EndCall(reason=reason, goodbye=goodbye):
                 self._told_to_end = self._told_to_end or reason
                 return self._leave(reason, goodbye, now_ms)
+            case Tell():
+                self._notices.want(received.entry_id, received.command)
+                sendable = self._phase is Phase.TALKING and self._hold_until_ms is None
+                return [*self._notices.send()] if sendable else []
             case _:
                 assert_never(received.command)
 

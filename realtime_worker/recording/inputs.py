@@ -12,7 +12,7 @@ from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect
 from realtime_worker.recording.masking import EventMask, Json, mask_json_text, mask_own, mask_text
 from shared.session.codec import COMMANDS
-from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
+from shared.session.commands import EndCall, InboxEntry, Say, Tell, ToolResult
 from shared.session.log import ToolStatus
 
 
@@ -172,6 +172,8 @@ def _masked_command(received: InboxEntry) -> Json:
             masked = EndCall(
                 reason=mask_own("reason", str(command.reason)), goodbye=mask_text(command.goodbye)
             )
+        case Tell():
+            masked = Tell(text=mask_text(command.text), respond=command.respond)
         case _:
             assert_never(command)
     return msgspec.json.decode(COMMANDS.encode(masked), type=dict[str, object])

@@ -33,7 +33,15 @@ class EndCall:
     goodbye: str = ""
 
 
-Command: TypeAlias = ToolResult | Say | EndCall
+@dataclass(frozen=True, kw_only=True)
+class Tell:
+    """Tell the model what happened outside the conversation; `respond`: it shall speak about it."""
+
+    text: str
+    respond: bool = True
+
+
+Command: TypeAlias = ToolResult | Say | EndCall | Tell
 
 
 @dataclass(frozen=True, kw_only=True)

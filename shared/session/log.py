@@ -173,6 +173,52 @@ class CommandReceived:
     at_ms: int
 
 
+class CallEventKind(StrEnum):
+    """What can happen to a phone call on the carrier's side; `asked` is what we asked the carrier for."""
+
+    DECIDED = "decided"  # to answer an inbound call; `detail` says by which rule
+    PLACED = "placed"  # the carrier took an outbound call
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    NOT_CONNECTED = "not_connected"  # `detail` says why: an EndReason
+    MEDIA_STARTED = "media_started"
+    MEDIA_STOPPED = "media_stopped"
+    MEDIA_FAILED = "media_failed"
+    MEDIA_RESTART_ASKED = "media_restart_asked"
+    TRANSFER_ASKED = "transfer_asked"
+    TRANSFER_ACCEPTED = "transfer_accepted"
+    TRANSFER_FAILED = "transfer_failed"
+    PARTICIPANT_ASKED = "participant_asked"
+    PARTICIPANT_ADDED = "participant_added"
+    PARTICIPANT_FAILED = "participant_failed"
+    PARTICIPANTS_CHANGED = "participants_changed"  # `detail` is how many there are
+    HELD = "held"
+    RESUMED = "resumed"
+    HOLD_FAILED = "hold_failed"
+    DIGITS_ASKED = "digits_asked"
+    DIGITS_SENT = "digits_sent"
+    DIGITS_FAILED = "digits_failed"
+    RECORDING_CHANGED = "recording_changed"  # `detail` is its state, `operation_id` the recording's
+    RECORDING_FAILED = "recording_failed"
+    PLAY_FAILED = "play_failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEvent:
+    """Something happened to the phone call. It never tells who somebody is: no number, no name.
+
+    operation_id: names the request that this answers. detail: a word, as the kind says.
+    code, sub_code: the carrier's own, 0 where it gave none.
+    """
+
+    event: CallEventKind
+    operation_id: str = ""
+    detail: str = ""
+    code: int = 0
+    sub_code: int = 0
+    at_ms: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Archived:
     """The transcript was assembled and the session summarised."""
@@ -197,6 +243,7 @@ LogEntry: TypeAlias = (
     | ResponseUsage
     | ErrorRecorded
     | CommandReceived
+    | CallEvent
     | Archived
 )
 

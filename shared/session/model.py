@@ -34,6 +34,13 @@ class Transport(StrEnum):
         return self in (Transport.ACS, Transport.WEBSOCKET)
 
 
+class Direction(StrEnum):
+    """Who called whom, in a phone call."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
 class EndReason(StrEnum):
     """Why a session ended; stable, for programs and reports."""
 
@@ -46,6 +53,12 @@ class EndReason(StrEnum):
     MAX_DURATION = "max_duration"
     IDLE = "idle"
     BUDGET = "budget"
+    TRANSFERRED = "transferred"  # the caller now talks to somebody else
+    NO_ANSWER = "no_answer"  # whom we called did not pick up
+    BUSY = "busy"
+    DECLINED = "declined"
+    UNREACHABLE = "unreachable"
+    ANSWERING_MACHINE = "answering_machine"
     PROVIDER_LIMIT = "provider_limit"  # the provider's session reached its longest time
     PROVIDER_FAILED = "provider_failed"
     INTERNAL_ERROR = "internal_error"
@@ -74,6 +87,8 @@ class Session:
     inbox_cursor: the id of the last inbox entry whose effects are recorded.
     variables: values for the agent's prompt, given at the start by the caller of the API.
     traceparent: W3C trace context of the request that created the session.
+    direction: a Direction in a phone call, else "".
+    answered_at_ms: when the carrier said that a phone call is up.
     """
 
     session_id: str
@@ -96,6 +111,8 @@ class Session:
     usage: Usage = field(default_factory=Usage)
     summary: str = ""
     traceparent: str = ""
+    direction: str = ""
+    answered_at_ms: int = 0
 
     @property
     def live(self) -> bool:

@@ -23,12 +23,15 @@ _TEXTS = (
     "traceparent",
 )
 _NUMBERS = ("created_at_ms", "epoch", "connected_at_ms", "ended_at_ms", "max_duration_s")
+# Records of an earlier version have none of these.
+_LATER_TEXTS = ("direction",)
+_LATER_NUMBERS = ("answered_at_ms",)
 _USAGE = ("responses", "input_tokens", "cached_tokens", "output_tokens", "cost_micros")
 
 
 def to_fields(session: Session) -> dict[str, str]:
     """Return the hash fields of `session`."""
-    fields = {name: str(getattr(session, name)) for name in _TEXTS + _NUMBERS}
+    fields = {name: str(getattr(session, name)) for name in _TEXTS + _NUMBERS + _LATER_TEXTS + _LATER_NUMBERS}
     fields["state"] = session.state.value
     fields["transport"] = session.transport.value
     fields["variables"] = msgspec.json.encode(dict(session.variables)).decode()
@@ -45,6 +48,8 @@ def from_fields(fields: Mapping[str, str]) -> Session:
         texts = {name: fields[name] for name in _TEXTS}
         numbers = {name: int(fields[name]) for name in _NUMBERS}
         values: dict[str, object] = {**texts, **numbers}
+        values.update((name, fields.get(name, "")) for name in _LATER_TEXTS)
+        values.update((name, int(fields.get(name, "0"))) for name in _LATER_NUMBERS)
         values["state"] = SessionState(fields["state"])
         values["transport"] = Transport(fields["transport"])
         values["variables"] = msgspec.json.decode(fields["variables"], type=dict[str, str])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime_worker.conversation.effects import ConsumeInbox, Effect, Finish
-from shared.session.commands import Command, EndCall, InboxEntry, Say, ToolResult
+from shared.session.commands import Command, EndCall, InboxEntry, Say, Tell, ToolResult
 from shared.session.log import CommandReceived, ToolStatus
 from tests.unit.conversation.scene import Scene, call_item, conversation, message_item
 
@@ -87,3 +87,61 @@ def test_an_end_is_asked_for_until_the_call_has_ended() -> None:
     assert [(entry.command, entry.detail) for entry in next_owner.logged(CommandReceived)] == [
         ("end_call", "operator_ended")
     ]
+
+
+TOLD = Tell(text="The transfer to billing failed: nobody picked up.")
+
+
+def notes(scene: Scene) -> list[str]:
+    items = [event["item"] for event in scene.sent("conversation.item.create")]
+    return [item["id"] for item in items if item["id"].startswith("note_")]  # type: ignore[index]
+
+
+def test_what_happened_outside_is_told_as_a_system_item_and_spoken_about() -> None:
+    scene = Scene(conversation())
+    command(scene, "1-0", TOLD)
+    (created,) = scene.sent("conversation.item.create")
+    item: dict[str, object] = created["item"]  # type: ignore[assignment]
+    assert (item["role"], item["content"]) == ("system", [{"type": "input_text", "text": TOLD.text}])
+    assert cursors(scene) == [], "it is not known whether the service took it"
+    assert not scene.sent("response.create")
+    scene.say("conversation.item.added", item=item)
+    assert cursors(scene) == ["1-0"]
+    assert len(scene.sent("response.create")) == 1
+    assert [entry.command for entry in scene.logged(CommandReceived)] == ["tell"]
+    scene.say("conversation.item.done", item=item)
+    assert cursors(scene) == ["1-0"]
+
+
+def test_what_needs_no_reaction_gets_none() -> None:
+    scene = Scene(conversation())
+    command(scene, "1-0", Tell(text="Ann from billing is in the call, too.", respond=False))
+    scene.say("conversation.item.added", item=scene.sent("conversation.item.create")[0]["item"])
+    assert cursors(scene) == ["1-0"]
+    assert not scene.sent("response.create")
+
+
+def test_what_was_told_into_a_connection_that_was_lost_is_told_again_and_a_copy_is_refused() -> None:
+    scene = Scene(conversation())
+    command(scene, "1-0", TOLD)
+    scene.subject.lost()
+    command(scene, "2-0", Tell(text="Another thing.", respond=False))
+    assert notes(scene) == ["note_1-0"], "nothing is sent before the session is configured"
+    scene.take(scene.subject.opened(scene.now))
+    scene.say("session.updated")
+    command(scene, "3-0", Tell(text="A third one.", respond=False))
+    assert notes(scene) == ["note_1-0"], "nor before it is known what was missed"
+    scene.wait(2_000)
+    assert notes(scene) == ["note_1-0", "note_1-0", "note_2-0", "note_3-0"]
+    refusal = {"type": "invalid_request_error", "code": "item_exists", "event_id": "note_1-0"}
+    scene.say("error", error=refusal)
+    for item_id in ("note_2-0", "note_3-0"):
+        scene.say("conversation.item.added", item={"id": item_id, "type": "message", "role": "system"})
+    assert cursors(scene) == ["1-0", "2-0", "3-0"]
+
+
+def test_a_command_that_is_read_twice_is_told_once() -> None:
+    scene = Scene(conversation())
+    command(scene, "1-0", TOLD)
+    command(scene, "1-0", TOLD)
+    assert notes(scene) == ["note_1-0"]
