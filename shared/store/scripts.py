@@ -119,6 +119,22 @@ return {'ok'}
 """,
 )
 
+# ARGV: call id, when it was answered in ms (0: not told). In any state: a call may come up too late.
+NAME_CALL = _session_script(
+    "name_call",
+    """
+local state, call, answered = unpack(redis.call('HMGET', RECORD, 'state', 'call_id', 'answered_at_ms'))
+if not state then return {'missing'} end
+if call ~= '' and call ~= ARGV[1] then return {'other'} end
+if call == '' then redis.call('HSET', RECORD, 'call_id', ARGV[1]) end
+if ARGV[2] ~= '0' and (answered or '0') == '0' then
+  redis.call('HSET', RECORD, 'answered_at_ms', ARGV[2])
+end
+refresh()
+return {'ok'}
+""",
+)
+
 # ARGV: provider, entries.
 BEGIN = _session_script(
     "begin",

@@ -78,10 +78,8 @@ class SessionStore:
         session = await self.get(session_id)
         if not session.live:
             raise session_ended(session_id)
-        life = self._retention_s + keys.SIDE_KEY_GRACE_S
         key = keys.call_key(call_id)
-        (whose,) = await scripts.CLAIM_CALL.run(self._redis, [key], [session_id, life])
-        if whose != session_id:
+        if await self.claim_call(session_id, call_id) != session_id:
             raise ConflictError("call_of_another_session", "That call belongs to another session.")
         moved = StateChanged(state=SessionState.CONNECTING.value, at_ms=_now_ms())
         args = [call_id, provider, *entry_args([moved])]
@@ -115,6 +113,36 @@ class SessionStore:
                 raise session_not_found(session_id)
             case "ended":
                 raise session_ended(session_id)
+            case _:
+                return await self.get(session_id)
+
+    async def claim_call(self, session_id: str, name: str) -> str:
+        """Tie a name of a call to the session, unless it is another's; return the session that it is tied to.
+
+        Names are call ids, and what else tells that two requests mean the same call.
+        """
+        life = self._retention_s + keys.SIDE_KEY_GRACE_S
+        (whose,) = await scripts.CLAIM_CALL.run(self._redis, [keys.call_key(name)], [session_id, life])
+        return str(whose)
+
+    async def name_call(self, session_id: str, call_id: str, *, answered_at_ms: int = 0) -> Session:
+        """Note the carrier's id of the session's call, once it is told, and when the call was answered.
+
+        It moves the session nowhere, and is noted of one that is over, too: that call is to be hung up.
+        Doing it again changes nothing. Raises NotFoundError `session_not_found`, ConflictError
+        `call_already_reported` (the session has another call), `call_of_another_session`.
+        """
+        if await self.claim_call(session_id, call_id) != session_id:
+            raise ConflictError("call_of_another_session", "That call belongs to another session.")
+        args = [call_id, answered_at_ms]
+        (status,) = await scripts.NAME_CALL.run(self._redis, SessionKeys(session_id).all, args)
+        match status:
+            case "missing":
+                await scripts.DROP_CALL.run(self._redis, [keys.call_key(call_id)], [session_id])
+                raise session_not_found(session_id)
+            case "other":
+                await scripts.DROP_CALL.run(self._redis, [keys.call_key(call_id)], [session_id])
+                raise ConflictError("call_already_reported", f"{session_id} already has another call.")
             case _:
                 return await self.get(session_id)
 

@@ -10,7 +10,7 @@ from shared.errors import ConflictError, FencedError, InvalidRequestError, NotFo
 from shared.ids import new_session_id
 from shared.session.commands import Say
 from shared.session.log import Archived, SessionCreated, StateChanged
-from shared.session.model import Session, SessionState
+from shared.session.model import Session, SessionState, Transport
 from shared.store.attach_queue import AttachQueue
 from shared.store.event_log import EventLog
 from shared.store.inbox import Inbox
@@ -315,3 +315,50 @@ async def test_live_sessions_are_counted_by_their_reservations(
     assert await store.live_count("p") == 2
     await limits.release_live("p", "ses_1")
     assert await store.live_count("p") == 1
+
+
+async def test_a_phone_call_gets_its_id_when_the_carrier_tells_it_and_keeps_it(
+    store: SessionStore, redis_client: Redis
+) -> None:
+    session = a_session(transport=Transport.ACS, direction="inbound")
+    await store.create(session)
+    await store.begin(session.session_id, "azure_openai")
+    named = await store.name_call(session.session_id, "41f1", answered_at_ms=7)
+    assert (named.call_id, named.answered_at_ms, named.state) == ("41f1", 7, SessionState.CONNECTING)
+    assert named.direction == "inbound"
+    assert await store.name_call(session.session_id, "41f1", answered_at_ms=9) == named
+    assert await store.session_of_call("41f1") == session.session_id
+    with pytest.raises(ConflictError, match="call_already_reported"):
+        await store.name_call(session.session_id, "52a2")
+    assert await store.session_of_call("52a2") is None
+    other = await a_stored_session(redis_client)
+    with pytest.raises(ConflictError, match="call_of_another_session"):
+        await store.name_call(other, "41f1")
+
+
+async def test_a_call_that_comes_up_too_late_is_named_to_be_hung_up(
+    store: SessionStore, redis_client: Redis
+) -> None:
+    session_id = await a_stored_session(redis_client)
+    await store.mark_ended(session_id, "never_connected", 1)
+    named = await store.name_call(session_id, "41f1")
+    assert (named.call_id, named.state, named.answered_at_ms) == ("41f1", SessionState.ENDED, 0)
+    with pytest.raises(NotFoundError):
+        await store.name_call(new_session_id(), "52a2")
+    assert await store.session_of_call("52a2") is None
+
+
+async def test_a_name_of_a_call_leads_to_one_session(store: SessionStore, redis_client: Redis) -> None:
+    ids = [await a_stored_session(redis_client) for _ in range(2)]
+    claims = [store.claim_call(each, "corr-1") for each in ids * 2]
+    assert len(set(await asyncio.gather(*claims))) == 1
+
+
+async def test_a_record_of_an_earlier_version_has_no_direction(
+    store: SessionStore, redis_client: Redis
+) -> None:
+    session_id = await a_stored_session(redis_client)
+    await redis_client.hdel(f"{{{session_id}}}:record", "direction", "answered_at_ms")
+    read = await store.get(session_id)
+    assert (read.direction, read.answered_at_ms) == ("", 0)
+    assert (await store.name_call(session_id, "41f1", answered_at_ms=5)).answered_at_ms == 5
