@@ -228,8 +228,12 @@ class Service:
 
     async def wait_attached(self, call_ids: Sequence[str]) -> list[Call]:
         """Return the calls once each has been configured; raise TimeoutError after a minute."""
-        async with asyncio.timeout(ATTACH_WITHIN_S):
-            return [self._calls.get(call_id) or await self._arrival(call_id) for call_id in call_ids]
+        try:
+            async with asyncio.timeout(ATTACH_WITHIN_S):
+                return [self._calls.get(call_id) or await self._arrival(call_id) for call_id in call_ids]
+        except TimeoutError:
+            missing = sum(call_id not in self._calls for call_id in call_ids)
+            raise TimeoutError(f"{missing} calls were not attached within {ATTACH_WITHIN_S:g} s") from None
 
     def attached(self, call_id: str, call: Call) -> None:
         """A client has configured this call."""

@@ -16,7 +16,8 @@ from emulators.local.errors import LocalStackError
 
 PEERS_PYTHON = REPOSITORY / ".venv-bench" / "bin" / "python"
 _PEERS = REPOSITORY / "benchmarks" / "worker_load" / "peers"
-_READY_WITHIN_S = 30.0
+_READY_WITHIN_S = 60.0
+_SETTLED_S = 0.5
 _BATCH = 100
 MAX_CALLS = 1000
 
@@ -49,6 +50,9 @@ class Subject(ABC):
             count = min(_BATCH, calls - first)
             await self._attach(first, count)
             await self.service.wait_attached([f"rtc_{number}" for number in range(first, first + count)])
+        if calls > self._held:
+            # A client may not listen yet for what comes right after its configuration was confirmed.
+            await asyncio.sleep(_SETTLED_S)
         self._held = max(self._held, calls)
         return await self.service.wait_attached([f"rtc_{number}" for number in range(calls)])
 
@@ -148,9 +152,7 @@ class Client(Subject):
             ) from error
         assert self._child.stdout is not None
         try:
-            async with asyncio.timeout(_READY_WITHIN_S):
-                line = await self._child.stdout.readline()
-            if line.strip() != b"ready":
+            if await self._first_line(self._child.stdout) != b"ready\n":
                 raise self.failure("did not start")
         except BaseException:
             await self.__aexit__()
@@ -162,6 +164,13 @@ class Client(Subject):
         if child is not None and child.returncode is None:
             child.kill()
             await child.wait()
+
+    async def _first_line(self, output: asyncio.StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(_READY_WITHIN_S):
+                return await output.readline()
+        except TimeoutError:
+            raise self.failure(f"was not ready within {_READY_WITHIN_S:g} s") from None
 
     def failure(self, what: str) -> LocalStackError:
         """Return the error that tells the end of the program's log."""
