@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from realtime_worker.conversation import turn_records
 from realtime_worker.conversation.effects import (
     ChangeSession,
     Effect,
-    Finish,
-    HangUp,
     Record,
     Send,
     SetState,
 )
+from realtime_worker.conversation.ending import Ending
 from realtime_worker.conversation.guard import ConfigurationGuard
 from realtime_worker.conversation.inbox_progress import InboxProgress
 from realtime_worker.conversation.limits import LimitWatch
@@ -31,9 +31,7 @@ from realtime_worker.conversation.usage_meter import UsageMeter
 from realtime_worker.conversation.wire import (
     Event,
     part,
-    parts,
     request_of,
-    spoken_text,
     text,
     whole,
 )
@@ -41,21 +39,15 @@ from shared.session.commands import EndCall, InboxEntry, Say, Tell, ToolResult
 from shared.session.log import (
     AgentTurn,
     Attached,
-    AudioStarted,
     CommandReceived,
-    Interrupted,
     ToolStatus,
-    TurnStatus,
     UserTurn,
 )
 from shared.session.model import EndReason, SessionState
 
-# How long a goodbye may take before the call ends without it.
-GOODBYE_MS = 15_000
 # How long the service may take to tell what was said last.
 FIND_OUT_MS = 2_000
 
-_GOODBYE = "goodbye"
 _SIGNS_OF_LIFE = frozenset(
     {
         "session.updated",
@@ -90,11 +82,8 @@ class Conversation:
         self._recent = RecentIds()
         self._inbox = InboxProgress()
         self._notices = Notices(self._inbox, self._responses)
-        self._told_to_end = ""
-        self._end_reason = ""
-        self._leave_by_ms: int | None = None
+        self._ending = Ending(self._responses)
         self._hold_until_ms: int | None = None  # what was missed is being looked for
-        self._goodbye_response = ""
 
     @property
     def phase(self) -> Phase:
@@ -109,7 +98,7 @@ class Conversation:
         """Return when `tick` wants to be called next, or None."""
         if self._phase is Phase.OVER:
             return None
-        deadlines = [self._leave_by_ms, self._hold_until_ms, self._responses.next_deadline_ms()]
+        deadlines = [self._ending.by_ms, self._hold_until_ms, self._responses.next_deadline_ms()]
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
             deadlines.append(self._own.next_deadline_ms() if self._own else None)
@@ -142,7 +131,7 @@ class Conversation:
     def gone(self, now_ms: int) -> list[Effect]:
         """The provider no longer knows the call."""
         over = EndReason.PROVIDER_LIMIT if self._watch.provider_is_over(now_ms) else EndReason.CALLER_HUNG_UP
-        return self._finish(self._end_reason or over, now_ms, hang_up=False)
+        return self._finish(self._ending.reason or over, now_ms, hang_up=False)
 
     def failed(self, code: str, detail: str, now_ms: int) -> list[Effect]:
         """The call can't go on: the provider stays unreachable, or refuses us."""
@@ -202,13 +191,13 @@ class Conversation:
                 item = part(event, "item")
                 return self._found_last(item, now_ms) if self._probe.found(item) else []
             case "conversation.item.input_audio_transcription.completed":
-                return self._heard(event, text(event, "transcript").strip(), TurnStatus.COMPLETED, now_ms)
+                return turn_records.transcribed(self._turns, event, now_ms)
             case "conversation.item.input_audio_transcription.failed":
-                return self._heard(event, "", TurnStatus.FAILED, now_ms)
+                return turn_records.not_transcribed(self._turns, event, now_ms)
             case "response.created":
                 self._response_created(part(event, "response"), now_ms)
             case "output_audio_buffer.started":
-                return self._audible(text(event, "response_id"), now_ms)
+                return turn_records.audible(self._turns, text(event, "response_id"), now_ms)
             case "response.output_audio.delta":
                 self._turns.audio_started(text(event, "response_id"), now_ms)
             case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
@@ -225,7 +214,7 @@ class Conversation:
         return []
 
     def _configured(self, now_ms: int) -> list[Effect]:
-        self._phase = Phase.TALKING if not self._end_reason else Phase.LEAVING
+        self._phase = Phase.LEAVING if self._ending.reason else Phase.TALKING
         setup = self._setup
         attached = Attached(
             worker=setup.worker,
@@ -288,42 +277,22 @@ class Conversation:
         match text(item, "type"), text(item, "role"):
             case "function_call_output", _:
                 self._tools.confirmed(item, now_ms)
-            case "message", "user" if any(text(c, "type") == "input_text" for c in parts(item, "content")):
-                turn = self._turns.user_turn(
-                    text(item, "id"), spoken_text(item), TurnStatus.COMPLETED, now_ms
-                )
-                return [Record(entry=turn)] if turn else []
+            case "message", "user":
+                return turn_records.written(self._turns, item, now_ms)
             case _:
                 pass
         return []
 
-    def _heard(self, event: Event, said: str, status: TurnStatus, now_ms: int) -> list[Effect]:
-        turn = self._turns.user_turn(text(event, "item_id"), said, status, now_ms)
-        effects: list[Effect] = [Record(entry=turn)] if turn else []
-        if turn and status is TurnStatus.FAILED:
-            effects.append(told_error(part(event, "error"), "transcription_failed", now_ms))
-        return effects
-
     def _response_created(self, response: Event, now_ms: int) -> None:
         self._turns.response_started(text(response, "id"), now_ms)
         utterance = self._responses.created(text(response, "id"), request_of(response))
-        if utterance is not None and utterance.key == _GOODBYE:
-            self._goodbye_response = text(response, "id")
-
-    def _audible(self, response_id: str, now_ms: int) -> list[Effect]:
-        waited_ms = self._turns.audio_started(response_id, now_ms, until_told=True)
-        if waited_ms is None:
-            return []
-        entry = AudioStarted(response_id=response_id, first_audio_ms=waited_ms, at_ms=now_ms)
-        return [Record(entry=entry)]
+        self._ending.begun(utterance, text(response, "id"))
 
     def _audio_over(self, response_id: str, now_ms: int, *, cleared: bool) -> list[Effect]:
         self._turns.audio_ended(response_id)
-        if response_id and response_id == self._goodbye_response:
-            return self._finish(self._end_reason, now_ms)
-        if cleared and self._turns.cut_short(response_id):
-            return [Record(entry=Interrupted(response_id=response_id, at_ms=now_ms))]
-        return []
+        if self._ending.spoken_in(response_id):
+            return self._finish(self._ending.reason, now_ms)
+        return turn_records.cut_short(self._turns, response_id, now_ms) if cleared else []
 
     def _response_done(self, response: Event, now_ms: int) -> list[Effect]:
         response_id = text(response, "id")
@@ -341,9 +310,9 @@ class Conversation:
         if utterance is not None and self._inbox.waits(utterance.key):
             effects.append(Record(entry=CommandReceived(command="say", detail=utterance.key, at_ms=now_ms)))
             effects.extend(self._inbox.done(utterance.key))
-        if not failed and utterance is not None and utterance.key == _GOODBYE and not turns:
+        if self._ending.is_goodbye(utterance) and not failed and not turns:
             # Nothing was said, so no audio will end: do not wait for it.
-            effects.extend(self._finish(self._end_reason, now_ms))
+            effects.extend(self._finish(self._ending.reason, now_ms))
         if self._responses.take_doubt():
             effects.extend(self._find_out())
         return [*effects, *self._within_limits(now_ms)]
@@ -399,7 +368,7 @@ class Conversation:
                 self._responses.want_utterance(Utterance(key=received.entry_id, text=words))
                 return [*self._responses.pump(now_ms)]
             case EndCall(reason=reason, goodbye=goodbye):
-                self._told_to_end = self._told_to_end or reason
+                self._ending.told(reason)
                 return self._leave(reason, goodbye, now_ms)
             case Tell():
                 self._notices.want(received.entry_id, received.command)
@@ -414,22 +383,14 @@ class Conversation:
         if self._phase is Phase.LEAVING:
             return []
         self._phase = Phase.LEAVING
-        self._end_reason = reason
-        self._leave_by_ms = now_ms + GOODBYE_MS
-        self._responses.drop_wishes()
-        self._responses.want_utterance(Utterance(key=_GOODBYE, text=goodbye))
-        effects: list[Effect] = []
-        if self._responses.active_response:
-            cancel = {"type": "response.cancel", "response_id": self._responses.active_response}
-            effects.append(Send(event=cancel))
-        return [*effects, *self._responses.pump(now_ms)]
+        return self._ending.say_goodbye(reason, goodbye, now_ms)
 
     def tick(self, now_ms: int) -> list[Effect]:
         """Time has passed; call it at `next_deadline_ms` or later."""
         if self._phase is Phase.OVER:
             return []
-        if self._leave_by_ms is not None and now_ms >= self._leave_by_ms:
-            return self._finish(self._end_reason, now_ms)
+        if self._ending.by_ms is not None and now_ms >= self._ending.by_ms:
+            return self._finish(self._ending.reason, now_ms)
         given_up = self._hold_until_ms is not None and now_ms >= self._hold_until_ms
         effects = self._go_on(now_ms) if given_up else []
         return [*effects, *self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
@@ -460,12 +421,4 @@ class Conversation:
         if self._phase is Phase.OVER:
             return []
         self._phase = Phase.OVER
-        self._leave_by_ms = None
-        ended: list[Effect] = []
-        if self._told_to_end:
-            told = CommandReceived(command="end_call", detail=self._told_to_end, at_ms=now_ms)
-            ended.append(Record(entry=told))
-        ended.append(SetState(state=SessionState.ENDED, reason=reason, at_ms=now_ms))
-        if hang_up:
-            ended.append(HangUp())
-        return [*ended, Finish(reason=reason)]
+        return self._ending.effects(reason, now_ms, hang_up=hang_up)

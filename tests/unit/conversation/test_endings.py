@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from realtime_worker.conversation.core import GOODBYE_MS
 from realtime_worker.conversation.effects import Finish, HangUp, SetState
+from realtime_worker.conversation.ending import GOODBYE_MS
 from realtime_worker.conversation.setup import Phase
 from shared.session.commands import EndCall, InboxEntry
 from shared.session.log import ErrorRecorded
