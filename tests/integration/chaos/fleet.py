@@ -35,7 +35,7 @@ from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
 from tests.integration.chaos.logs import FollowedLogs
 from tests.support.eventually import eventually
-from tests.support.ports import free_port
+from tests.support.ports import free_port_for_later
 from tests.support.tcp_proxy import TcpProxy
 
 REPOSITORY = Path(__file__).parents[3]
@@ -77,12 +77,20 @@ class Fleet:
     `provider_line`; the test itself sees everything past these lines.
     """
 
-    def __init__(self, directory: Path, *, control_plane_port: int = 0, speech_factor: float = 5.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        control_plane_port: int = 0,
+        speech_factor: float = 5.0,
+        lease_ttl_s: float = LEASE_TTL_S,
+    ) -> None:
         self.directory = directory
         self.ledger = directory / "ledger"
-        self.control_plane_port = control_plane_port or free_port()
+        self.control_plane_port = control_plane_port or free_port_for_later()
         self._speech_factor = speech_factor
-        self.redis_port, self._emulator_port = free_port(), free_port()
+        self._lease_ttl_s = lease_ttl_s
+        self.redis_port, self._emulator_port = free_port_for_later(), free_port_for_later()
         self.redis_line = TcpProxy(self.redis_port)
         self.provider_line = TcpProxy(self._emulator_port)
         self.workers: list[Worker] = []
@@ -103,7 +111,7 @@ class Fleet:
         )
         self.redis = connect(self.settings)
         self.sessions = SessionStore(self.redis, retention_s=3600)
-        self.ownership = Ownership(self.redis, lease_ttl_s=LEASE_TTL_S)
+        self.ownership = Ownership(self.redis, lease_ttl_s=self._lease_ttl_s)
         self.attach_queue = AttachQueue(self.redis)
         self.inbox = Inbox(self.redis)
         self.outbox = Outbox(self.redis)
@@ -177,7 +185,7 @@ class Fleet:
 
     async def start_worker(self, *, redis_line: TcpProxy | None = None, **settings: str) -> Worker:
         """Start one more worker."""
-        name, port = self._name("worker"), free_port()
+        name, port = self._name("worker"), free_port_for_later()
         environment = self._environment((redis_line or self.redis_line).port) | {
             "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{self.provider_line.port}",
             "CONTROL_PLANE_URL": f"http://127.0.0.1:{self.control_plane_port}",
@@ -185,8 +193,8 @@ class Fleet:
             "WORKER_HOST": "127.0.0.1",
             "WORKER_PORT": str(port),
             "MAX_SESSIONS": "200",
-            "LEASE_TTL_S": str(LEASE_TTL_S),
-            "LEASE_RENEW_S": "1",
+            "LEASE_TTL_S": str(self._lease_ttl_s),
+            "LEASE_RENEW_S": str(self._lease_ttl_s / 3),
             **settings,
         }
         command = [sys.executable, "-m", "realtime_worker"]
@@ -231,7 +239,7 @@ class Fleet:
         return f"{kind}-{self._started}"
 
     def tail(self) -> str:
-        """Return what the processes logged besides their routine: how often each warning, the rest as it is."""
+        """Return what processes logged besides routine: how often each warning, the rest in full."""
         told: list[str] = []
         for log in sorted((self.directory / "logs").glob("*.log")):
             warnings: Counter[str] = Counter()

@@ -115,14 +115,23 @@ class Ledger:
             assert len(runs) <= 1, f"a tool that must not be repeated was: {told}"
 
 
+def called(logged: Iterable[LoggedEntry]) -> set[tuple[str, str]]:
+    """Return what was asked of the tools: tool and order. The orders are in the calls' arguments."""
+    return {_asked(one.entry) for one in logged if isinstance(one.entry, ToolCalled)}
+
+
+def _asked(call: ToolCalled) -> tuple[str, str]:
+    return call.name, "".join(filter(str.isdigit, call.arguments))
+
+
 def outcomes(logged: Iterable[LoggedEntry]) -> dict[tuple[str, str], ToolFinished]:
-    """Return the outcome of each order, by tool and order. The orders are in the calls' arguments."""
+    """Return the outcome of each order, by tool and order."""
     asked: dict[str, tuple[str, str]] = {}
     found: dict[tuple[str, str], ToolFinished] = {}
     for one in logged:
         match one.entry:
             case ToolCalled() as call:
-                asked[call.tool_call_id] = (call.name, "".join(filter(str.isdigit, call.arguments)))
+                asked[call.tool_call_id] = _asked(call)
             case ToolFinished() as entry:
                 found[asked[entry.tool_call_id]] = entry
             case _:

@@ -51,12 +51,17 @@ EntryT = TypeVar("EntryT", bound=LogEntry)
 
 
 class ControlPlaneStandIn:
-    """Takes messages on a real socket. `refusals` are answered first: route and status."""
+    """Takes messages on a real socket. `refusals` are answered first: route and status.
+
+    unavailable: says 503 to everything. asked: how many requests have come since `forget`.
+    """
 
     def __init__(self) -> None:
         self.taken: list[ControlMessage] = []
         self.refusals: list[tuple[str, int]] = []
         self.authorizations: list[str] = []
+        self.unavailable = False
+        self.asked = 0
         self.port = free_port()
         self._runner: web.AppRunner | None = None
 
@@ -71,13 +76,19 @@ class ControlPlaneStandIn:
         self.taken.clear()
         self.refusals.clear()
         self.authorizations.clear()
+        self.unavailable = False
+        self.asked = 0
 
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+            self._runner = None
 
     async def _take(self, request: web.Request) -> web.Response:
+        self.asked += 1
         self.authorizations.append(request.headers.get("Authorization", ""))
+        if self.unavailable:
+            return web.Response(status=503)
         if self.refusals and self.refusals[0][0] == request.match_info["kind"]:
             return web.Response(status=self.refusals.pop(0)[1], content_type="application/problem+json")
         self.taken.append(CONTROL.decode(await request.read()))
