@@ -14,8 +14,17 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=600_000)]
 
 
+class Words(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What somebody says: `text`, a tone of `tone_ms` (that may stand for the text), or a `wav` (base64)."""
+
+    text: str | None = None
+    tone_ms: Positive | None = None
+    hertz: Annotated[int, msgspec.Meta(ge=20, le=10_000)] = 440
+    wav: bytes | None = None
+
+
 class Ring(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"caller": "from"}):
-    """Somebody calls."""
+    """Somebody calls, and `say`s something once the call is answered."""
 
     caller: str = "+15550100"
     to: str = "+15550199"
@@ -24,14 +33,13 @@ class Ring(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename={"ca
     voip_headers: dict[str, str] | None = None
     duplicates: Annotated[int, msgspec.Meta(ge=0, le=20)] = 0
     batch_with: list[EventBody] | None = None
+    say: Words | None = None
+    say_after_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 500
 
 
-class Say(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Somebody on the phone says something: `text`, or a tone of `tone_ms` (that may stand for the text)."""
+class Say(Words, kw_only=True, forbid_unknown_fields=True):
+    """Somebody on the phone says something."""
 
-    text: str | None = None
-    tone_ms: Positive | None = None
-    hertz: Annotated[int, msgspec.Meta(ge=20, le=10_000)] = 440
     participant: str | None = None
     wait: bool = True
 

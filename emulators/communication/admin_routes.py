@@ -11,10 +11,13 @@ from aiohttp import web
 from emulators.communication import admin_bodies as bodies
 from emulators.communication.calls import Call
 from emulators.communication.faults import Fault, FaultRequest
+from emulators.communication.frames import BYTES_PER_MS, FRAME_BYTES, SILENCE
 from emulators.communication.identifiers import named
+from emulators.communication.microphone import Utterance
 from emulators.communication.options import Subscription
 from emulators.communication.phones import Behaviour
 from emulators.communication.service import CommunicationService
+from emulators.communication.spoken import utterance_of
 from emulators.communication.wire import CONFLICT, Json, RejectedError, answer, decode, invalid, read
 
 OnCall = Callable[[web.Request, Call], Awaitable[web.Response]]
@@ -62,6 +65,7 @@ class AdminRoutes:
         context: Json | None = None
         if body.sip_headers is not None or body.voip_headers is not None:
             context = {"sipHeaders": body.sip_headers or {}, "voipHeaders": body.voip_headers or {}}
+        words = None if body.say is None else await utterance_of(body.say, self._service.voice)
         call = self._service.ring(
             named(body.caller),
             named(body.to),
@@ -70,6 +74,11 @@ class AdminRoutes:
             duplicates=body.duplicates,
             batch_with=body.batch_with,
         )
+        if words is not None:
+            # Time passes for a microphone from the call's connection on.
+            caller = call.person(None).microphone
+            caller.say(Utterance(SILENCE, length=body.say_after_ms * BYTES_PER_MS or FRAME_BYTES))
+            caller.say(words)
         return answer(call.shown(), status=201)
 
     async def list_calls(self, request: web.Request) -> web.Response:

@@ -11,9 +11,10 @@ from emulators.communication.admin_routes import on_call, only_from_here
 from emulators.communication.calls import Call
 from emulators.communication.frames import BYTES_PER_MS
 from emulators.communication.identifiers import named
-from emulators.communication.microphone import Utterance, spoken_tone
+from emulators.communication.microphone import Utterance
 from emulators.communication.participants import Participant
 from emulators.communication.service import CommunicationService
+from emulators.communication.spoken import utterance_of
 from emulators.communication.tracks import mono_wav, stereo_wav
 from emulators.communication.voice import read_wav
 from emulators.communication.wire import (
@@ -21,7 +22,6 @@ from emulators.communication.wire import (
     NOT_ESTABLISHED,
     RejectedError,
     answer,
-    invalid,
     read,
 )
 
@@ -60,8 +60,9 @@ class CallerRoutes:
         else:
             body = await read(request, bodies.Say)
             who = _talking(call, body.participant)
-            utterance = await self._utterance(body)
+            utterance = await utterance_of(body, self._service.voice)
             wait = body.wait
+        call.log.record("say", who=who.identifier.name, ms=utterance.length // BYTES_PER_MS)
         who.microphone.say(utterance)
         if wait:
             await utterance.said.wait()
@@ -133,13 +134,6 @@ class CallerRoutes:
                 "heard": await voice.transcript(who.heard.pcm16()),
             }
         )
-
-    async def _utterance(self, body: bodies.Say) -> Utterance:
-        if body.tone_ms is not None:
-            return spoken_tone(body.tone_ms, body.hertz, body.text)
-        if body.text:
-            return Utterance(await self._service.voice.caller(body.text), body.text)
-        raise invalid("Give 'text' or 'tone_ms', or send a WAV.")
 
 
 def _talking(call: Call, name: str | None) -> Participant:

@@ -169,19 +169,23 @@ class MediaOperations:
                 name = "PlayCompleted" if completed else "PlayCanceled"
                 self._announcements.tell(call, name, result=SUCCESS if completed else CANCELLED, echo=echo)
 
-        try:
-            if call.faults.take("play_failed") is not None:
-                raise PlayError(Result(code=500, sub_code=8511, message="Play prompt failed."), 0)
-            pcm16 = await self._sound(sources)
-        except PlayError as error:
-            data: Json = {"failedPlaySourceIndex": error.index}
-            self._announcements.tell(call, "PlayFailed", data, result=error.result, echo=echo)
-            return
-        listeners = frozenset(identifier.raw_id for identifier in to)
-        call.media.prompts.add(
-            Prompt(pcm16=pcm16, to=listeners, on_started=started, on_ended=ended, loop=loop)
-        )
-        call.log.record("prompt", ms=len(pcm16) // BYTES_PER_MS)
+        async with call.media.prompts.preparing() as cancelled:
+            try:
+                if call.faults.take("play_failed") is not None:
+                    raise PlayError(Result(code=500, sub_code=8511, message="Play prompt failed."), 0)
+                pcm16 = await self._sound(sources)
+            except PlayError as error:
+                data: Json = {"failedPlaySourceIndex": error.index}
+                self._announcements.tell(call, "PlayFailed", data, result=error.result, echo=echo)
+                return
+            if cancelled():
+                ended(False)
+                return
+            listeners = frozenset(identifier.raw_id for identifier in to)
+            call.media.prompts.add(
+                Prompt(pcm16=pcm16, to=listeners, on_started=started, on_ended=ended, loop=loop)
+            )
+            call.log.record("prompt", ms=len(pcm16) // BYTES_PER_MS)
 
     async def _prompt(
         self,
@@ -193,18 +197,22 @@ class MediaOperations:
         if not sources:
             recognition.listen()
             return
-        try:
-            pcm16 = await self._sound(sources)
-        except PlayError as error:
-            recognition.failed_prompt(error.result, error.index)
-            return
-        prompt = Prompt(
-            pcm16=pcm16,
-            to=frozenset({who.raw_id}),
-            on_started=lambda: None,
-            on_ended=lambda _: recognition.listen(),
-        )
-        call.media.prompts.add(prompt)
+        async with call.media.prompts.preparing() as cancelled:
+            try:
+                pcm16 = await self._sound(sources)
+            except PlayError as error:
+                recognition.failed_prompt(error.result, error.index)
+                return
+            if cancelled():
+                recognition.listen()
+                return
+            prompt = Prompt(
+                pcm16=pcm16,
+                to=frozenset({who.raw_id}),
+                on_started=lambda: None,
+                on_ended=lambda _: recognition.listen(),
+            )
+            call.media.prompts.add(prompt)
 
     async def _sound(self, sources: list[bodies.PlaySource]) -> bytes:
         """Return the sources one after the other; raises PlayError."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from emulators.communication.frames import FRAME_BYTES, padded
@@ -42,6 +44,8 @@ class Prompts:
 
     def __init__(self) -> None:
         self._waiting: deque[Prompt] = deque()
+        self._turn = asyncio.Lock()
+        self._cancellations = 0
 
     @property
     def playing(self) -> bool:
@@ -51,8 +55,19 @@ class Prompts:
         """Play it after the others."""
         self._waiting.append(prompt)
 
+    @asynccontextmanager
+    async def preparing(self) -> AsyncGenerator[Callable[[], bool], None]:
+        """Keep one's place in the queue while the audio is fetched or spoken.
+
+        Gives a function that tells whether all prompts were cancelled meanwhile.
+        """
+        cancellations = self._cancellations
+        async with self._turn:
+            yield lambda: self._cancellations != cancellations
+
     def cancel(self) -> None:
         """Break off all of them."""
+        self._cancellations += 1
         waiting, self._waiting = self._waiting, deque()
         for prompt in waiting:
             prompt.on_ended(False)

@@ -44,7 +44,7 @@ class Telephones:
         call.ringing[who.raw_id] = ringing
         call.log.record("ringing", who=who.name, purpose=purpose)
         longest = timeout_s if timeout_s is not None else self._ring_seconds
-        waits = behaviour.outcome in ("ring", "no_answer")
+        waits = behaviour.outcome == "ring" or (behaviour.outcome == "no_answer" and not behaviour.ring_ms)
         seconds = longest if waits else min(behaviour.ring_ms / 1000, longest)
         try:
             async with asyncio.timeout(seconds / self._speed):

@@ -38,7 +38,7 @@ def emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
     command = [
         sys.executable, "-m", "emulators", "communication", "--no-speech", "--port", "0", "--key", KEY,
         "--tls-port", "0", "--tls-self-signed", str(directory), "--speech-rate-factor", str(SPEED),
-        "--callback-retry-delay", "0.01", "--event-grid-retry-delay", "0.01", "--ring-seconds", "10",
+        "--callback-retry-delay", "0.01", "--event-grid-retry-delay", "0.01", "--ring-seconds", "200",
         "--media-reconnect-delay", "0.02",
     ]  # fmt: skip
     with (directory / "errors.log").open("w") as errors:

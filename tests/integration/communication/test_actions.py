@@ -212,6 +212,7 @@ async def test_keys_both_ways(phone: Phone, app: Application, sdk: CallAutomatio
 
 async def recognise(connection: Any, kind: RecognizeInputType, **options: Any) -> None:
     """Ask the caller for something."""
+    options = {"initial_silence_timeout": 300, **options}
     await connection.start_recognizing_media(kind, CALLER, operation_context="ask", **options)
 
 
@@ -247,7 +248,7 @@ async def test_it_recognises_keys_words_and_choices(
     await recognise(connection, RecognizeInputType.DTMF, initial_silence_timeout=1)
     failed = await app.callback("RecognizeFailed")
     assert (failed["resultInformation"]["subCode"], failed["operationContext"]) == (8510, "ask")
-    await recognise(connection, RecognizeInputType.DTMF, initial_silence_timeout=300)
+    await recognise(connection, RecognizeInputType.DTMF)
     await connection.cancel_all_media_operations()
     await app.callback("RecognizeCanceled")
     await phone.on(call_id, "hang-up")

@@ -261,7 +261,7 @@ async def test_an_outbound_call_is_answered(
 async def test_an_outbound_call_reaches_nobody(
     phone: Phone, app: Application, sdk: AsyncCallAutomationClient, outcome: str, code: int, sub_code: int
 ) -> None:
-    await phone.fault(kind="callee", outcome=outcome)
+    await phone.fault(kind="callee", outcome=outcome, ms=200)
     call = await sdk.create_call(CALLER, app.callback_url, source_caller_id_number=OWN)
     failed = await app.callback("CreateCallFailed")
     assert (failed["resultInformation"]["code"], failed["resultInformation"]["subCode"]) == (code, sub_code)
