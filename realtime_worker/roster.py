@@ -36,6 +36,7 @@ class Roster:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._epochs: dict[str, int] = {}  # from the lease on: preparing a runner may take longer than that
         self._runners: dict[str, SessionRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._letting_go: set[str] = set()  # still have a task, but nobody talks for them any more
@@ -54,7 +55,7 @@ class Roster:
     @property
     def held(self) -> dict[str, int]:
         """Session ids with the epochs they are held under."""
-        return {session_id: runner.epoch for session_id, runner in self._runners.items()}
+        return dict(self._epochs)
 
     def wake(self, session_id: str) -> None:
         """Something may be in the session's inbox; "" means in any."""
@@ -84,8 +85,7 @@ class Roster:
 
     def drop(self, session_id: str, epoch: int) -> None:
         """Stop working on a session whose lease of this epoch is lost."""
-        runner = self._runners.get(session_id)
-        if runner is not None and runner.epoch == epoch:
+        if self._epochs.get(session_id) == epoch:
             self._letting_go.add(session_id)
             self._tasks[session_id].cancel()
 
@@ -150,12 +150,15 @@ class Roster:
         if epoch is None:
             await self._done(job)
             return
+        self._epochs[job.session_id] = epoch
         try:
             settled = await self._run(job, epoch)
         except asyncio.CancelledError:
+            self._epochs.pop(job.session_id, None)
             await self._give_back(job, epoch)
             raise
         finally:
+            self._epochs.pop(job.session_id, None)
             self._letting_go.add(job.session_id)
         if settled:
             await self._done(job)
@@ -187,6 +190,7 @@ class Roster:
                 await runner.run()
             finally:
                 self._letting_go.add(job.session_id)
+                self._epochs.pop(job.session_id, None)
                 self._runners.pop(job.session_id, None)
                 if services.recorder is not None:
                     services.recorder.release(job.session_id, epoch)

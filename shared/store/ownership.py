@@ -194,10 +194,14 @@ class Ownership:
         finished = {call: value[1:] for call, value in ledger.items() if value.startswith("=")}
         found = dict.fromkeys(finished, "")
         latest = sorted(finished, key=lambda call: _order(finished[call]), reverse=True)[:outputs]
-        for call in latest:
-            entry_id = finished[call]
-            lines = await answered(self._redis.xrange(keys_of.log, min=entry_id, max=entry_id))
-            for _, fields in cast("list[tuple[str, dict[str, str]]]", lines):
+        if not latest:
+            return found
+        async with self._redis.pipeline(transaction=False) as asked:
+            for call in latest:
+                asked.xrange(keys_of.log, min=finished[call], max=finished[call])
+            told = await answered(asked.execute())
+        for call, lines in zip(latest, cast("list[list[tuple[str, dict[str, str]]]]", told), strict=True):
+            for _, fields in lines:
                 entry = LOG.decode(fields["entry"])
                 if isinstance(entry, ToolFinished):
                     found[call] = entry.output

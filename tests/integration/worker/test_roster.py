@@ -10,7 +10,7 @@ import redis.asyncio
 from realtime_worker.roster import Roster
 from shared.errors import NotFoundError, UnavailableError
 from shared.session.jobs import AttachJob, LifecycleEvent
-from shared.session.log import ErrorRecorded
+from shared.session.log import ErrorRecorded, ToolCalled
 from shared.session.model import SessionState
 from shared.store.attach_queue import AttachQueue
 from shared.store.ownership import Ownership
@@ -36,6 +36,20 @@ class GatedQueue(AttachQueue):
         job_id = await super().enqueue(session_id, traceparent)
         await self.after.wait()
         return job_id
+
+
+class SlowOwnership(Ownership):
+    """Reading what an earlier owner left takes as long as the test wants."""
+
+    def __init__(self, redis: redis.asyncio.Redis) -> None:
+        super().__init__(redis, lease_ttl_s=5)
+        self.reading = asyncio.Event()
+        self.read = asyncio.Event()
+
+    async def unanswered_tools(self, session_id: str) -> list[ToolCalled]:
+        self.reading.set()
+        await self.read.wait()
+        return await super().unanswered_tools(session_id)
 
 
 class BreakingSocket(ScriptedSocket):
@@ -225,3 +239,19 @@ async def told_ended(parts: InProcess, session_id: str) -> LifecycleEvent:
 
     (event,) = await eventually(told, within=5, what="the end was told")
     return event
+
+
+async def test_a_lease_is_kept_and_can_be_lost_while_its_session_is_being_prepared(
+    redis_client: redis.asyncio.Redis,
+) -> None:
+    ownership = SlowOwnership(redis_client)
+    parts = InProcess(redis_client, ScriptedProvider(), ownership=ownership)
+    roster = Roster(parts.services)
+    session_id = await parts.connecting_session()
+    roster.take(await parts.job(session_id))
+    await ownership.reading.wait()
+    assert roster.held == {session_id: 1}
+    roster.drop(session_id, 1)
+    await eventually(lambda: len(roster) == 0, what="the roster has let go of it")
+    assert roster.held == {}
+    assert parts.provider.sockets == []
