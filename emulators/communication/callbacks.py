@@ -41,6 +41,7 @@ class Lane:
     held: Callback | None = None
     batched: list[Callback] = field(default_factory=list[Callback])
     task: asyncio.Task[None] | None = None
+    complained: bool = False
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -142,8 +143,10 @@ class CallbackSender:
         ids = [callback.event["id"] for callback in batch]
         what = "callback" if forged is None else "forged_callback"
         lane.log.record(what, events=names, ids=ids, answers=statuses)
-        if forged is None and not (isinstance(statuses[-1], int) and 200 <= statuses[-1] < 300):
-            logger.warning("A callback could not be delivered", extra={"events": names, "answers": statuses})
+        taken = isinstance(statuses[-1], int) and 200 <= statuses[-1] < 300
+        if forged is None and not taken and not lane.complained:
+            lane.complained = True  # once a call: its events tell of each
+            logger.warning("A call's callback was not taken", extra={"events": names, "answers": statuses})
 
 
 async def _another(lane: Lane) -> bool:

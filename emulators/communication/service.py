@@ -36,7 +36,8 @@ from emulators.communication.tracks import Track
 from emulators.communication.voice import BEEP_HERTZ, BEEP_MS, Voice
 from emulators.communication.wire import CONFLICT, NOT_FOUND, NOT_SUPPORTED, Json, RejectedError, invalid
 
-_GOODBYE_S = 1.0
+_GOODBYE_S = 0.5
+_LAST_CALLBACKS_S = 0.2
 
 
 class CommunicationService:
@@ -214,7 +215,10 @@ class CommunicationService:
             if call.state != "ended":
                 self.caller_hangs_up(call, None)
         await self._tasks.settle(_GOODBYE_S)
-        await self.sender.flush(0.2)
+        await self.sender.flush(_LAST_CALLBACKS_S)
+        for call in self.calls:
+            if call.streaming is not None:
+                call.streaming.abandon()
         await self.sender.close()
         await self.event_grid.close()
         await self._tasks.close()

@@ -146,6 +146,13 @@ class MediaStreaming:
         if operation is not None and was_active:
             self._announce("mediaStreamingStopped", "subscriptionStopped", SUCCESS, operation)
 
+    def abandon(self) -> None:
+        """Break the connection and dial no more: nobody waits for goodbyes."""
+        if self._socket is not None:
+            self._socket.drop()
+        if self._task is not None:
+            self._task.cancel()
+
     def drop(self, *, reopen: bool, delay_s: float | None) -> bool:
         """Break the connection now; False when there is none."""
         if self._socket is None:
