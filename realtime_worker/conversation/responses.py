@@ -116,6 +116,10 @@ class ResponseSequencer:
         self._presumed = False
         self._wants_reply = True
 
+    def reply_later(self) -> None:
+        """Something more is coming that the reply shall be about; whoever brings it wants the reply then."""
+        self._wants_reply = False
+
     def want_utterance(self, utterance: Utterance) -> None:
         """The agent shall say this, after what is already wanted."""
         self._utterances.append(utterance)

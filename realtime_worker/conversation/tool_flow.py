@@ -46,6 +46,9 @@ class ToolFlow:
         effects: list[Effect] = []
         for call in self._book.open_calls(event, response_id, now_ms):
             effects.append(Record(entry=call))
+            if call.execution is ToolExecution.INLINE:
+                # A sibling may have its output already: the reply is for both, and wanted with the last one.
+                self._responses.reply_later()
             effects.extend(self._start(call, now_ms))
         return effects
 

@@ -54,6 +54,20 @@ def test_parallel_calls_of_one_response_answer_once() -> None:
     assert len(scene.sent("response.create")) == 1
 
 
+def test_a_call_that_has_its_output_before_its_sibling_is_known_waits_for_that_one() -> None:
+    scene = Scene(conversation())
+    scene.say("response.created", response={"id": "r1"})
+    scene.say("response.output_item.done", response_id="r1", item=call_item("c1"))
+    finish(scene, "c1")
+    scene.say("response.output_item.done", response_id="r1", item=call_item("c2", "pay"))
+    items = [call_item("c1"), call_item("c2", "pay")]
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": items})
+    assert scene.sent("response.create") == []
+    finish(scene, "c2")
+    assert scene.outputs() == ["c1", "c2"]
+    assert len(scene.sent("response.create")) == 1
+
+
 def test_a_second_result_for_a_call_changes_nothing() -> None:
     scene = Scene(conversation())
     scene.respond("r1", call_item("c1"))
