@@ -78,11 +78,17 @@ class _Taken:
         self._socket = socket
         self._early = early
         self.send = socket.send
+        self.send_audio = socket.send_audio
+        self.play_to = socket.play_to
         self.close = socket.close
 
     @property
     def close_code(self) -> int | None:
         return self._socket.close_code
+
+    @property
+    def free(self) -> bool:
+        return self._socket.free
 
     async def events(self) -> AsyncIterator[dict[str, object]]:
         for event in self._early:

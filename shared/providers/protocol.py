@@ -5,9 +5,9 @@ Event names are the GA Realtime API's; an adapter for another dialect translates
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,19 @@ class CreatedCall:
     sdp_answer: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioSource:
+    """What a piece of the agent's audio belongs to: one content of one item of one response."""
+
+    response_id: str
+    item_id: str
+    content_index: int
+
+
+AudioSink: TypeAlias = Callable[[AudioSource, bytes], Awaitable[None]]
+"""Takes a piece of what the agent says, as base64. It must not wait for anything that can take long."""
+
+
 class ProviderSocket(Protocol):
     """A connection that carries a call's events. One reader, any number of senders."""
 
@@ -36,6 +49,19 @@ class ProviderSocket(Protocol):
 
     async def send(self, event: Mapping[str, object]) -> None:
         """Send a client event. Raises SidetoneError `provider_disconnected` when the socket is gone."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether the service keeps up: what is sent now leaves at once."""
+        ...
+
+    async def send_audio(self, audio: bytes) -> None:
+        """Send a piece of what the caller says, as base64 in the format of the session; else as `send`."""
+        ...
+
+    def play_to(self, sink: AudioSink) -> None:
+        """Give what the agent says to `sink` from now on, in its place among the events, not as events."""
         ...
 
     def events(self) -> AsyncIterator[dict[str, object]]:

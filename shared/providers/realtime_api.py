@@ -15,7 +15,7 @@ from shared.errors import NotFoundError, SidetoneError
 from shared.providers.credentials import Credential
 from shared.providers.failures import not_the_service, provider_failures
 from shared.providers.protocol import ClientSecret, CreatedCall
-from shared.providers.sideband import SidebandSocket, open_session, open_sideband
+from shared.providers.sideband import MeasuredSocket, SidebandSocket, open_session, open_sideband
 
 if TYPE_CHECKING:
     import aiohttp
@@ -124,7 +124,10 @@ class RealtimeApi:
 
         if self._http is None:
             # aiohttp's default connector holds 100 connections and lets the next one wait without a word.
-            self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                ws_response_class=MeasuredSocket,  # pyright: ignore[reportArgumentType]  # told decode_text later
+            )
         return self._http
 
     async def warm_up(self) -> None:

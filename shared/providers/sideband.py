@@ -9,12 +9,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
+from typing import Literal, cast
 
 import aiohttp
 import orjson
 
 from shared.errors import UnavailableError
 from shared.providers.failures import failure_of, unreachable
+from shared.providers.protocol import AudioSink, AudioSource
 
 _log = logging.getLogger("sidetone.providers.sideband")
 
@@ -33,30 +35,50 @@ _OVER = frozenset(
 # events, and left out before they are decoded. Whoever begins to use one takes it off this list.
 UNREAD = frozenset(
     {
-        "conversation.item.input_audio_transcription.delta",
-        "input_audio_buffer.committed",
-        "rate_limits.updated",
-        "response.content_part.added",
-        "response.content_part.done",
-        "response.function_call_arguments.delta",
-        "response.function_call_arguments.done",
-        "response.output_audio.done",
-        "response.output_audio_transcript.delta",
-        "response.output_audio_transcript.done",
-        "response.output_item.added",
-        "response.output_text.delta",
-        "response.output_text.done",
+        b"conversation.item.input_audio_transcription.delta",
+        b"input_audio_buffer.committed",
+        b"rate_limits.updated",
+        b"response.content_part.added",
+        b"response.content_part.done",
+        b"response.function_call_arguments.delta",
+        b"response.function_call_arguments.done",
+        b"response.output_audio.done",
+        b"response.output_audio_transcript.delta",
+        b"response.output_audio_transcript.done",
+        b"response.output_item.added",
+        b"response.output_text.delta",
+        b"response.output_text.done",
     }
 )
-_TYPE_FIRST = '{"type":"'
+_TYPE_FIRST = b'{"type":"'
 _TYPE_AT = len(_TYPE_FIRST)
+_AUDIO_FIRST = b'{"type":"response.output_audio.delta"'
+_SOURCE = b'"response_id":'
+_DELTA = b'"delta":"'
+_APPEND = b'{"type":"input_audio_buffer.append","audio":"'
+_APPEND_END = b'"}'
+# A service that has taken less than all but this much is behind: below it, sending never waits (asyncio's
+# and uvloop's low-water mark), and it is a quarter of a second of audio.
+_FREE_BYTES = 16_384
+
+
+class MeasuredSocket(aiohttp.ClientWebSocketResponse[Literal[False]]):
+    """A WebSocket that tells how much it has not yet been able to send; give it to a ClientSession."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait in this process."""
+        return self._writer.transport.get_write_buffer_size()
 
 
 class SidebandSocket:
     """A ProviderSocket over aiohttp."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: MeasuredSocket) -> None:
         self._socket = socket
+        self._sink: AudioSink | None = None
+        self._source = AudioSource(response_id="", item_id="", content_index=0)
+        self._written_source = b""
 
     @property
     def close_code(self) -> int | None:
@@ -64,20 +86,34 @@ class SidebandSocket:
 
     async def send(self, event: Mapping[str, object]) -> None:
         try:
-            await self._socket.send_str(orjson.dumps(event).decode())
+            await self._socket.send_frame(orjson.dumps(event), aiohttp.WSMsgType.TEXT)
         except (ConnectionError, aiohttp.ClientError) as error:
-            raise UnavailableError(
-                "provider_disconnected", "The sideband closed before the event could be sent."
-            ) from error
+            raise _disconnected() from error
+
+    @property
+    def free(self) -> bool:
+        return self._socket.backlog < _FREE_BYTES
+
+    async def send_audio(self, audio: bytes) -> None:
+        try:
+            await self._socket.send_frame(_APPEND + audio + _APPEND_END, aiohttp.WSMsgType.TEXT)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            raise _disconnected() from error
+
+    def play_to(self, sink: AudioSink) -> None:
+        self._sink = sink
 
     async def events(self) -> AsyncIterator[dict[str, object]]:
         receive = self._socket.receive  # its own iterator, but without a coroutine more for each frame
         while True:
             message = await receive()
             if message.type is aiohttp.WSMsgType.TEXT:
-                frame: str = message.data
+                frame = message.data
                 # The service writes the type first, and types have no escapes; other shapes are decoded.
-                if frame.startswith(_TYPE_FIRST) and frame[_TYPE_AT : frame.find('"', _TYPE_AT)] in UNREAD:
+                if self._sink is not None and frame.startswith(_AUDIO_FIRST):
+                    await self._sink(*self._audio(frame))
+                    continue
+                if frame.startswith(_TYPE_FIRST) and frame[_TYPE_AT : frame.find(b'"', _TYPE_AT)] in UNREAD:
                     continue
                 event = _decode(frame)
                 if event is not None:
@@ -87,6 +123,20 @@ class SidebandSocket:
 
     async def close(self) -> None:
         await self._socket.close()
+
+    def _audio(self, frame: bytes) -> tuple[AudioSource, bytes]:
+        """Return the audio in a frame. What it belongs to is written the same in all frames of a content."""
+        source_at, delta_at = frame.find(_SOURCE), frame.find(_DELTA)
+        start = delta_at + len(_DELTA)
+        end = frame.find(b'"', start)
+        if not 0 < source_at < delta_at < end:
+            return _decoded_audio(frame)
+        written = frame[source_at:delta_at]
+        if written != self._written_source:
+            self._source = _decoded_audio(frame)[0]
+            complete = b'"item_id":' in written and b'"content_index":' in written
+            self._written_source = written if complete else b""
+        return self._source, frame[start:end]
 
 
 async def open_sideband(
@@ -131,6 +181,7 @@ async def _connect(
                 url,
                 headers=headers,
                 heartbeat=ping_s,
+                decode_text=False,
                 compress=0,
                 max_msg_size=MAX_FRAME_BYTES,
                 timeout=aiohttp.ClientWSTimeout(ws_close=2.0),  # pyright: ignore[reportCallIssue]  # attrs class
@@ -139,10 +190,27 @@ async def _connect(
         raise failure_of(error.status, on_404 if error.status == HTTPStatus.NOT_FOUND else "") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise unreachable(error) from error
-    return SidebandSocket(socket)
+    return SidebandSocket(cast("MeasuredSocket", socket))
 
 
-def _decode(data: str) -> dict[str, object] | None:
+def _disconnected() -> UnavailableError:
+    return UnavailableError("provider_disconnected", "The connection closed before the event could be sent.")
+
+
+def _decoded_audio(frame: bytes) -> tuple[AudioSource, bytes]:
+    """Return the audio in a frame of any shape; none for a frame that is not one."""
+    event = _decode(frame) or {}
+    response_id, item_id, delta = (event.get(name) for name in ("response_id", "item_id", "delta"))
+    index = event.get("content_index")
+    source = AudioSource(
+        response_id=response_id if isinstance(response_id, str) else "",
+        item_id=item_id if isinstance(item_id, str) else "",
+        content_index=index if isinstance(index, int) else 0,
+    )
+    return source, delta.encode() if isinstance(delta, str) else b""
+
+
+def _decode(data: bytes) -> dict[str, object] | None:
     """Return the event, or None for a frame that is not one: the call must outlive a bad frame."""
     try:
         event = orjson.loads(data)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeAlias
 
-from shared.providers.protocol import ClientSecret, CreatedCall
+from shared.providers.protocol import AudioSink, AudioSource, ClientSecret, CreatedCall
 
 
 class ScriptedSocket:
@@ -18,6 +18,8 @@ class ScriptedSocket:
         self._confirms = confirms
         self._events: asyncio.Queue[dict[str, object] | None] = asyncio.Queue()
         self._closed = False
+        self._sink: AudioSink | None = None
+        self.free = True
 
     @property
     def close_code(self) -> int | None:
@@ -39,8 +41,20 @@ class ScriptedSocket:
         if self._confirms and event["type"] == "session.update":
             self.say(type="session.updated")
 
+    async def send_audio(self, audio: bytes) -> None:
+        await self.send({"type": "input_audio_buffer.append", "audio": audio.decode()})
+
+    def play_to(self, sink: AudioSink) -> None:
+        self._sink = sink
+
     async def events(self) -> AsyncIterator[dict[str, object]]:
         while (event := await self._events.get()) is not None:
+            if self._sink is not None and event["type"] == "response.output_audio.delta":
+                source = AudioSource(
+                    response_id=str(event["response_id"]), item_id=str(event["item_id"]), content_index=0
+                )
+                await self._sink(source, str(event["delta"]).encode())
+                continue
             yield event
 
     async def close(self) -> None:

@@ -11,8 +11,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.errors import SidetoneError
-from shared.providers.sideband import MAX_FRAME_BYTES, UNREAD, SidebandSocket, open_sideband
+from shared.errors import SidetoneError, UnavailableError
+from shared.providers.protocol import AudioSource
+from shared.providers.sideband import (
+    MAX_FRAME_BYTES,
+    UNREAD,
+    MeasuredSocket,
+    SidebandSocket,
+    open_sideband,
+)
 from tests.support.ports import free_port
 
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -44,7 +51,10 @@ async def connected(behaviour: Behaviour) -> AsyncGenerator[SidebandSocket]:
         await behaviour(socket)
         return socket
 
-    async with serving(handler) as url, aiohttp.ClientSession() as http:
+    async with (
+        serving(handler) as url,
+        aiohttp.ClientSession(ws_response_class=MeasuredSocket) as http,  # type: ignore[arg-type]
+    ):
         socket = await open_sideband(http, url, headers={"api-key": "k"}, ping_s=20)
         try:
             yield socket
@@ -75,7 +85,7 @@ async def test_frames_that_are_no_events_are_left_out_and_logged_without_their_c
 
 async def test_what_nobody_reads_is_left_out_and_everything_else_comes_whatever_its_shape() -> None:
     async def behaviour(socket: web.WebSocketResponse) -> None:
-        for kind in sorted(UNREAD):
+        for kind in sorted(kind.decode() for kind in UNREAD):
             await socket.send_str(f'{{"type":"{kind}","event_id":"e1","delta":"a"}}')
         await socket.send_str('{"type":"response.output_audio.delta","delta":"UklG"}')
         await socket.send_str('{"type":"response.new_kind.delta"}')
@@ -86,6 +96,61 @@ async def test_what_nobody_reads_is_left_out_and_everything_else_comes_whatever_
     async with connected(behaviour) as socket:
         events = [event["type"] async for event in socket.events()]
     assert events == ["response.output_audio.delta", "response.new_kind.delta", "session.updated"]
+
+
+async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_shape() -> None:
+    audio = '{"type":"response.output_audio.delta",'
+    frames = [
+        audio + '"event_id":"e1","response_id":"r1","item_id":"i1","content_index":0,"delta":"AAAA"}',
+        audio + '"event_id":"e2","response_id":"r1","item_id":"i1","content_index":0,"delta":"BBBB"}',
+        '{"type":"input_audio_buffer.speech_started","item_id":"u1"}',
+        audio + '"event_id":"e3","response_id":"r2","item_id":"i2","content_index":1,"delta":"CCCC"}',
+        audio + '"item_id":"i3","response_id":"r2","content_index":0,"delta":"DDDD"}',
+        audio + '"item_id":"i4","response_id":"r2","content_index":0,"delta":"EEEE"}',
+        audio + '"delta":"FFFF","item_id":"i5","response_id":"r2","content_index":2}',
+        audio + '"nothing":1}',
+    ]  # fmt: skip
+    order: list[object] = []
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        for frame in frames:
+            await socket.send_str(frame)
+        await socket.close()
+
+    async def sink(source: AudioSource, piece: bytes) -> None:
+        order.append((source.response_id, source.item_id, source.content_index, piece))
+
+    async with connected(behaviour) as socket:
+        socket.play_to(sink)
+        async for event in socket.events():
+            order.append(event["type"])
+    assert order == [
+        ("r1", "i1", 0, b"AAAA"),
+        ("r1", "i1", 0, b"BBBB"),
+        "input_audio_buffer.speech_started",
+        ("r2", "i2", 1, b"CCCC"),
+        ("r2", "i3", 0, b"DDDD"),
+        ("r2", "i4", 0, b"EEEE"),
+        ("r2", "i5", 2, b"FFFF"),
+        ("", "", 0, b""),
+    ]
+
+
+async def test_audio_of_the_caller_goes_out_as_it_came() -> None:
+    heard: list[str] = []
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        heard.append(await socket.receive_str())
+        await socket.close()
+
+    async with connected(behaviour) as socket:
+        assert socket.free
+        await socket.send_audio(b"AAAA")
+        assert [event async for event in socket.events()] == []
+        with pytest.raises(UnavailableError) as caught:
+            await socket.send_audio(b"AAAA")
+        assert caught.value.code == "provider_disconnected"
+    assert heard == ['{"type":"input_audio_buffer.append","audio":"AAAA"}']
 
 
 async def test_a_connection_that_breaks_without_a_close_frame_ends_the_events() -> None:
