@@ -375,6 +375,10 @@ class SessionRunner:
     async def _carry_out(self, effect: OutwardEffect, socket: ProviderSocket | None) -> None:
         """Do what the core wants; what it wanted sent goes to the connection of that time."""
         match effect:
+            case Send() if self._leaving:
+                # What the service told since we stopped listening is for the next owner to find, and it finds
+                # the last item only: nothing may be put behind it. Outputs are recorded and sent from there.
+                pass
             case Send():
                 await self._send(effect, socket)
             case RunInline():
