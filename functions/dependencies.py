@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from shared.agents.catalog import AgentCatalog
     from shared.providers.protocol import RealtimeProvider
+    from shared.security.acs_tokens import AcsTokenVerifier
     from shared.security.tokens import TokenRing
     from shared.security.webhook_signatures import WebhookVerifier
     from shared.settings import ControlPlaneSettings
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from shared.store.limits import Limits
     from shared.store.sessions import SessionStore
     from shared.store.workers import WorkerRegistry
+    from shared.telephony.acs.carrier import AcsCarrier
     from shared.telephony.policy import InboundPolicy
 
 ROLE = "control-plane"
@@ -30,7 +33,10 @@ ROLE = "control-plane"
 
 @dataclass(kw_only=True)
 class Dependencies:
-    """The control plane's settings, stores and services. `webhooks`: None where no secret is set."""
+    """The control plane's settings, stores and services.
+
+    webhooks: None where no secret is set. acs, acs_tokens: None without Communication Services.
+    """
 
     settings: ControlPlaneSettings
     redis: Redis
@@ -44,6 +50,8 @@ class Dependencies:
     tokens: TokenRing
     webhooks: WebhookVerifier | None
     provider: RealtimeProvider
+    acs: AcsCarrier | None = None
+    acs_tokens: AcsTokenVerifier | None = None
     _agents: AgentCatalog | None = field(default=None, repr=False)
     _inbound_policy: InboundPolicy | None = field(default=None, repr=False)
 
@@ -99,10 +107,12 @@ async def _make() -> Dependencies:
 
     redis = connect(settings)
     provider = make_provider(settings)
-    # Beside the first request, not within it: importing the provider's SDK takes about a second.
-    warming = asyncio.create_task(provider.warm_up(), name="provider warm-up")
-    _background.add(warming)
-    warming.add_done_callback(_background.discard)
+    tokens = TokenRing(settings.signing_keys.get_secret_value())
+    acs = _acs(settings, tokens)
+    # Beside the first request, not within it: importing an SDK takes about a second.
+    _in_background(provider.warm_up())
+    if acs is not None:
+        _in_background(acs.warm_up())
     return Dependencies(
         settings=settings,
         redis=redis,
@@ -113,10 +123,18 @@ async def _make() -> Dependencies:
         limits=Limits(redis),
         workers=WorkerRegistry(redis),
         deliveries=Deliveries(redis),
-        tokens=TokenRing(settings.signing_keys.get_secret_value()),
+        tokens=tokens,
         webhooks=_webhooks(settings),
         provider=provider,
+        acs=acs,
+        acs_tokens=_acs_tokens(settings),
     )
+
+
+def _in_background(work: Coroutine[object, object, None]) -> None:
+    task = asyncio.create_task(work, name="warm-up")
+    _background.add(task)
+    task.add_done_callback(_background.discard)
 
 
 def _prepare_process() -> ControlPlaneSettings:
@@ -150,3 +168,29 @@ def _webhooks(settings: ControlPlaneSettings) -> WebhookVerifier | None:
 
     secrets = settings.realtime_webhook_secrets
     return WebhookVerifier(parse_webhook_secrets(secrets.get_secret_value())) if secrets else None
+
+
+def _acs(settings: ControlPlaneSettings, tokens: TokenRing) -> AcsCarrier | None:
+    from functools import partial
+
+    from functions.carriers import addresses_of
+    from shared.setting_values import parse_acs_connection_string
+    from shared.telephony.acs.carrier import AcsAccount, AcsCarrier
+
+    endpoint, key = settings.acs_endpoint, ""
+    if settings.acs_connection_string is not None:
+        endpoint, key = parse_acs_connection_string(settings.acs_connection_string.get_secret_value())
+    if not endpoint:
+        return None
+    account = AcsAccount(endpoint=endpoint, key=key, phone_number=settings.acs_phone_number)
+    return AcsCarrier(account, partial(addresses_of, settings, tokens))
+
+
+def _acs_tokens(settings: ControlPlaneSettings) -> AcsTokenVerifier | None:
+    from shared.security.acs_tokens import AcsTokenVerifier
+    from shared.security.key_set import KeySet
+
+    if not settings.acs_resource_id:
+        return None
+    keys = KeySet(settings.acs_keys_url)
+    return AcsTokenVerifier(issuer=settings.acs_token_issuer, resource_id=settings.acs_resource_id, keys=keys)

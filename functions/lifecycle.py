@@ -139,7 +139,8 @@ async def ask_session_to_end(payload: Payload, needs: Dependencies) -> Payload:
 
 @activity(blueprint, HANG_UP, span_name=f"{_SPAN} hang_up")
 async def hang_up_call(payload: Payload, needs: Dependencies) -> Payload:
-    """Make sure that the provider's leg is gone, whoever was meant to end it."""
+    """Make sure that the carrier's leg is gone, whoever was meant to end it."""
+    from functions.carriers import hang_up
     from shared.session.model import EndReason
 
     try:
@@ -147,9 +148,12 @@ async def hang_up_call(payload: Payload, needs: Dependencies) -> Payload:
     except NotFoundError:
         return {"hung_up": False}
     reason = session.end_reason or text(payload, "reason")
-    if not session.call_id or reason == EndReason.CALLER_HUNG_UP:
+    # Of a call whose media pass through us, the socket's end alone does not prove that it is over. One that
+    # was transferred lives on between others.
+    gone = reason == EndReason.CALLER_HUNG_UP and not session.transport.carries_media
+    if gone or reason == EndReason.TRANSFERRED:
         return {"hung_up": False}
-    return {"hung_up": await needs.provider.hang_up(session.call_id)}
+    return {"hung_up": await hang_up(needs, session)}
 
 
 @activity(blueprint, SUMMARISE, span_name=f"{_SPAN} summarise")

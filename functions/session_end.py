@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from functions.carriers import hang_up
 from functions.orchestrations import ENDED
 from functions.session_start import now_ms
 
@@ -35,15 +36,15 @@ async def end_session(
             session_id, EndCall(reason=reason.value, goodbye=goodbye), traceparent=call.traceparent
         )
         return session
-    await end_at_once(needs, orchestrations, session_id, reason, call_id=session.call_id)
+    await end_at_once(needs, orchestrations, session_id, reason)
     return await needs.sessions.get(session_id)
 
 
 async def end_at_once(
-    needs: Dependencies, orchestrations: Orchestrations, session_id: str, reason: EndReason, *, call_id: str
+    needs: Dependencies, orchestrations: Orchestrations, session_id: str, reason: EndReason
 ) -> None:
     """End a session that no worker has attached to, and hang up."""
     await needs.sessions.mark_ended(session_id, reason, now_ms())
     told = await orchestrations.raise_event(session_id, ENDED, {"reason": reason.value})
-    if not told and call_id:  # else the orchestration hangs up
-        await needs.provider.hang_up(call_id)
+    if not told:  # else the orchestration hangs up
+        await hang_up(needs, await needs.sessions.get(session_id))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from functions.endpoint import Call
     from functions.orchestrations import Orchestrations
     from shared.agents.catalog import Agent
+    from shared.session.log import LogEntry
     from shared.session.model import Session, Transport
 
 # A reservation must outlive its session, and lapse by itself when a process dies in between.
@@ -32,6 +33,7 @@ class NewSession:
 
     max_live: how many sessions of the principal may be live at a time; None for any number.
     connect_within_s: how long the orchestration waits for the call to be attached.
+    direction: of a phone call. first_entries: what its log begins with.
     """
 
     agent_name: str
@@ -41,6 +43,8 @@ class NewSession:
     max_live: int | None
     connect_within_s: float
     traceparent: str
+    direction: str = ""
+    first_entries: tuple[LogEntry, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,7 @@ async def start_session(
         provider=needs.provider.name,
         variables=new.variables,
         traceparent=new.traceparent,
+        direction=new.direction,
     )
     longest_s = settings.max_call_duration_s
     if new.max_live is not None:
@@ -129,6 +134,8 @@ async def start_session(
         )
         await needs.sessions.create(session)
         recorded = True
+        if new.first_entries:
+            await needs.log.append(session.session_id, new.first_entries)
         metrics.count_session_started(transport=session.transport.value, agent=session.agent)
         await orchestrations.start_new(
             SESSION_LIFECYCLE,

@@ -11,6 +11,7 @@ import azure.functions as func
 
 from functions import routes
 from functions.authorisation import check_may_see, check_operator
+from functions.carriers import hang_up
 from functions.endpoint import Call, durable_endpoint, endpoint
 from functions.orchestrations import Orchestrations
 from functions.requests import json_body, stream_id, whole_number
@@ -109,8 +110,7 @@ async def erase(call: Call, orchestrations: Orchestrations) -> func.HttpResponse
     needs = call.dependencies
     session = await _visible(call)
     if session.live:
-        if session.call_id:
-            await needs.provider.hang_up(session.call_id)
+        await hang_up(needs, session)
         await needs.sessions.mark_ended(call.session_id, EndReason.OPERATOR_ENDED, now_ms())
     await orchestrations.erase(call.session_id)
     await needs.limits.release_live(session.principal, call.session_id)

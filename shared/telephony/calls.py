@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from shared.session.model import Transport
+from shared.session.model import Session, Transport
+from shared.telephony.outbound import Target
 
 
 class Refusal(StrEnum):
@@ -21,6 +22,7 @@ class Refusal(StrEnum):
     CALLER_NOT_ALLOWED = "caller_not_allowed"  # there is a list of those who are, and the caller is not on it
     CALLER_WITHHELD = "caller_withheld"
     NUMBER_NOT_SERVED = "number_not_served"  # no agent answers the called number
+    CLOSED = "closed"  # outside of the opening hours
     NO_ROOM = "no_room"  # no worker has room, or as many calls are live as the policy lets
     FAULT = "fault"  # ours: settings, agents or policy are wrong
 
@@ -30,7 +32,8 @@ class InboundCall:
     """A call that comes in. Addresses are of shared.telephony.addresses, "" where unknown; they say who
     somebody is, so they show in no repr and go into no log.
 
-    call_id: the carrier's name for it, the same in every notice of this call.
+    call_id: the carrier's name for it, the same in every notice of this call. Carriers may name it otherwise
+        once it is answered.
     """
 
     call_id: str
@@ -45,10 +48,19 @@ class RingingCall(Protocol):
     @property
     def call(self) -> InboundCall: ...
 
-    async def answer(self, session: Mapping[str, object]) -> None:
-        """Pick up, with the agent's Realtime session where the carrier is the model's service itself.
+    async def answer(self, session: Session, configuration: Mapping[str, object]) -> str:
+        """Pick up; return the carrier's name for the call from now on.
 
+        configuration: the agent's Realtime session, for a carrier that is the model's service itself.
         Raises `call_not_found` when it rings no longer. After a retryable failure it may have been answered.
+        Doing it again for the same session is harmless.
+        """
+        ...
+
+    async def redirect(self, target: Target) -> bool:
+        """Let it ring somewhere else; return False when it rings no longer.
+
+        Raises `unsupported_by_carrier` where that is not to be had.
         """
         ...
 

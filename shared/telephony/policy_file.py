@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.agents.problems import Problem, did_you_mean
 from shared.agents.yaml_source import Location, YamlDocument, YamlSourceError, field_name, read_yaml
-from shared.errors import SidetoneError
+from shared.errors import InvalidRequestError, SidetoneError
 from shared.telephony.addresses import address_of, is_number, is_pattern, without_plus
-from shared.telephony.policy import CALLED_NUMBER, CALLER_NUMBER, InboundPolicy
+from shared.telephony.hours import WEEKDAYS, OpeningHours, Span, parse_span
+from shared.telephony.outbound import OutboundPolicy, parse_target
+from shared.telephony.policy import CALLED_NUMBER, CALLER_NUMBER, Answer, InboundPolicy, Redirect
 
 if TYPE_CHECKING:
     from shared.agents.catalog import AgentCatalog
@@ -44,8 +47,47 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _number(text: str) -> str:
+    address = address_of(text)
+    if not is_number(address) or not address.startswith("+"):
+        raise ValueError('must be a number with its country, as in "+15550199".')
+    return address
+
+
+def _target(text: str) -> str:
+    try:
+        return parse_target(text).address
+    except InvalidRequestError:
+        raise ValueError(
+            'must be a number with its country, as in "+15550199", or a user: 8:acs:….'
+        ) from None
+
+
+def _user(text: str) -> str:
+    if _target(text).startswith("+"):
+        raise ValueError("is a number; name it under allow.")
+    return text.strip()
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('must be a time zone of the IANA database, as in "Europe/Berlin".') from None
+    return text
+
+
+def _span(text: str) -> str:
+    parse_span(text)
+    return text
+
+
 Called = Annotated[str, AfterValidator(_called)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Number = Annotated[str, AfterValidator(_number)]
+TargetName = Annotated[str, AfterValidator(_target)]
+UserName = Annotated[str, AfterValidator(_user)]
+DaySpan = Annotated[str, AfterValidator(_span)]
 
 
 class _Section(BaseModel):
@@ -58,13 +100,53 @@ class CallersSection(_Section):
     withheld: Literal["answer", "refuse"] = "answer"
 
 
+class ClosedSection(_Section):
+    """What happens outside of the hours: an agent answers, or the call goes elsewhere."""
+
+    agent: str = ""
+    redirect: TargetName = ""
+
+
+class HoursSection(_Section):
+    time_zone: Annotated[str, AfterValidator(_zone)]
+    monday: list[DaySpan] = Field(default_factory=list[str])
+    tuesday: list[DaySpan] = Field(default_factory=list[str])
+    wednesday: list[DaySpan] = Field(default_factory=list[str])
+    thursday: list[DaySpan] = Field(default_factory=list[str])
+    friday: list[DaySpan] = Field(default_factory=list[str])
+    saturday: list[DaySpan] = Field(default_factory=list[str])
+    sunday: list[DaySpan] = Field(default_factory=list[str])
+    closed: ClosedSection = ClosedSection()
+
+
+class OutboundSection(_Section):
+    allow: list[Pattern] = Field(default_factory=list[str])
+    deny: list[Pattern] = Field(default_factory=list[str])
+    users: list[UserName] = Field(default_factory=list[str])
+    caller_ids: list[Number] = Field(default_factory=list[str])
+    max_live_calls: int | None = Field(default=None, ge=1)
+
+
 class PolicyFile(_Section):
     """The policy, as written. What a field means is told by shared.telephony.policy.InboundPolicy."""
 
     numbers: dict[Called, str] = Field(default_factory=dict[str, str])
+    redirects: dict[Called, TargetName] = Field(default_factory=dict[str, str])
     default_agent: str = ""
     callers: CallersSection = CallersSection()
+    hours: HoursSection | None = None
     max_live_calls: int | None = Field(default=None, ge=1)
+    outbound: OutboundSection = OutboundSection()
+
+
+_SECTIONS: Mapping[Location, type[_Section]] = {
+    (): PolicyFile,
+    ("callers",): CallersSection,
+    ("hours",): HoursSection,
+    ("hours", "closed"): ClosedSection,
+    ("outbound",): OutboundSection,
+}
+_MAPPINGS = ("numbers", "redirects")
 
 
 def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
@@ -97,7 +179,31 @@ def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
         allow=tuple(written.callers.allow),
         answer_withheld=written.callers.withheld == "answer",
         max_live_calls=written.max_live_calls,
+        redirects={called: parse_target(name) for called, name in written.redirects.items()},
+        hours=_hours(written.hours) if written.hours else None,
+        closed=_closed(written.hours.closed) if written.hours else None,
+        outbound=OutboundPolicy(
+            allow=tuple(written.outbound.allow),
+            deny=tuple(written.outbound.deny),
+            users=tuple(written.outbound.users),
+            caller_ids=tuple(written.outbound.caller_ids),
+            max_live_calls=written.outbound.max_live_calls,
+        ),
     )
+
+
+def _hours(written: HoursSection) -> OpeningHours:
+    days: list[tuple[Span, ...]] = []
+    for day in WEEKDAYS:
+        spans: list[str] = getattr(written, day)
+        days.append(tuple(parse_span(span) for span in spans))
+    return OpeningHours(zone=ZoneInfo(written.time_zone), days=tuple(days))
+
+
+def _closed(written: ClosedSection) -> Answer | Redirect | None:
+    if written.redirect:
+        return Redirect(target=parse_target(written.redirect), rule="closed")
+    return Answer(agent=written.agent, rule="closed") if written.agent else None
 
 
 def _agent_problems(
@@ -107,17 +213,25 @@ def _agent_problems(
     named: list[tuple[Location, str]] = []
     seen: set[str] = set()
     for location in document.lines:
-        if len(location) != 2 or location[0] != "numbers":
+        if len(location) != 2 or location[0] not in _MAPPINGS:
             continue
         called = _called(str(location[1]))
         if called in seen:
-            message = "is there twice, written in another way."
+            message = "is there twice, perhaps written in another way."
             line = document.line_of(location)
             yield Problem(file=file, line=line, field=field_name(location), message=message)
         seen.add(called)
-        named.append((location, written.numbers[called]))
+        if location[0] == "numbers":
+            named.append((location, written.numbers[called]))
     if written.default_agent:
         named.append((("default_agent",), written.default_agent))
+    closed = written.hours.closed if written.hours else ClosedSection()
+    if closed.agent:
+        named.append((("hours", "closed", "agent"), closed.agent))
+    if closed.agent and closed.redirect:
+        location = ("hours", "closed")
+        message = "names an agent and a redirect; leave one out."
+        yield Problem(file=file, line=document.line_of(location), field=field_name(location), message=message)
     for location, name in named:
         line, field = document.line_of(location), field_name(location)
         if name not in agents.names:
@@ -148,9 +262,10 @@ def _told(details: ErrorDetails, location: Location) -> tuple[str, str]:
     last = str(location[-1]) if location else ""
     match details["type"]:
         case "extra_forbidden":
-            section = CallersSection if location[0] == "callers" else PolicyFile
-            return "is not a known field.", did_you_mean(last, section.model_fields)
-        case "string_type" if location[0] in ("callers", "numbers"):
+            return "is not a known field.", did_you_mean(last, _SECTIONS[location[:-1]].model_fields)
+        case "missing":
+            return "is missing.", ""
+        case "string_type" if location[0] != "default_agent":
             return "must be text.", 'Put a number in quotes: "+15550100".'
         case "string_type":
             return "must be text.", ""

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from shared.session.model import Transport
+from shared.session.model import Session, Transport
 from shared.telephony.addresses import address_of
 from shared.telephony.calls import InboundCall, Refusal
+from shared.telephony.legs import unsupported
+from shared.telephony.outbound import Target
 
 if TYPE_CHECKING:
     from shared.providers.protocol import RealtimeProvider
@@ -22,6 +24,7 @@ STATUS: Mapping[Refusal, int] = {
     Refusal.CALLER_DENIED: 603,  # Decline
     Refusal.CALLER_NOT_ALLOWED: 603,
     Refusal.CALLER_WITHHELD: 603,
+    Refusal.CLOSED: 480,  # Temporarily Unavailable
     Refusal.NUMBER_NOT_SERVED: 404,  # Not Found
     # Busy Here: 503 would have some carriers take the whole trunk for dead.
     Refusal.NO_ROOM: 486,
@@ -79,8 +82,12 @@ class SipCall:
     def call(self) -> InboundCall:
         return self._call
 
-    async def answer(self, session: Mapping[str, object]) -> None:
-        await self._provider.accept_call(self._call.call_id, session)
+    async def answer(self, session: Session, configuration: Mapping[str, object]) -> str:
+        await self._provider.accept_call(self._call.call_id, configuration)
+        return self._call.call_id
+
+    async def redirect(self, target: Target) -> bool:
+        raise unsupported("be redirected while it rings")
 
     async def reject(self, refusal: Refusal) -> str:
         status = STATUS[refusal]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from shared.agents.catalog import AgentCatalog, load_agents
-from shared.telephony.policy import InboundPolicy
+from shared.telephony.hours import OpeningHours, Span
+from shared.telephony.outbound import OutboundPolicy, Target
+from shared.telephony.policy import Answer, InboundPolicy
 from shared.telephony.policy_file import POLICY_FILE, PolicyLoadError, load_policy
 
 AGENTS = Path(__file__).resolve().parents[3] / "agents"
@@ -21,6 +24,17 @@ callers:
   allow: ["+1*"]
   withheld: refuse
 max_live_calls: 50
+redirects: {"+1-555-0142": "+1 (555) 0111"}
+hours:
+  time_zone: Europe/Berlin
+  monday: ["09:00-12:00", "13:00-24:00"]
+  closed: {agent: member_services}
+outbound:
+  allow: ["+1*"]
+  deny: ["+1900*"]
+  users: ["8:acs:ann"]
+  caller_ids: ["+1 555 0142"]
+  max_live_calls: 5
 """
 PICKY = """
 name: picky
@@ -68,6 +82,19 @@ def test_a_whole_policy(directory: Path, agents: AgentCatalog) -> None:
         allow=("+1*",),
         answer_withheld=False,
         max_live_calls=50,
+        redirects={"15550142": Target(address="+15550111")},
+        hours=OpeningHours(
+            zone=ZoneInfo("Europe/Berlin"),
+            days=((Span(opens=540, closes=720), Span(opens=780, closes=1440)), (), (), (), (), (), ()),
+        ),
+        closed=Answer(agent="member_services", rule="closed"),
+        outbound=OutboundPolicy(
+            allow=("+1*",),
+            deny=("+1900*",),
+            users=("8:acs:ann",),
+            caller_ids=("+15550142",),
+            max_live_calls=5,
+        ),
     )
 
 
@@ -120,6 +147,34 @@ def test_an_agent_that_needs_what_no_call_brings_is_told(directory: Path, agents
         ("defaultagent: x\n", ["1: defaultagent: is not a known field. Did you mean default_agent?"]),
         ("max_live_calls: 0\n", ["1: max_live_calls: "]),
         ("max_live_calls: many\nnumbers: []\n", ["1: max_live_calls: ", "2: numbers: must be a mapping"]),
+        ("hours: {monday: []}\n", ["1: hours.time_zone: is missing."]),
+        ("hours:\n  time_zone: CEST5\n", ["2: hours.time_zone: must be a time zone of the IANA"]),
+        (
+            "hours:\n  time_zone: UTC\n  monday: [09:00-25:00]\n  tuesdy: []\n",
+            [
+                "3: hours.monday[0]: must be two times",
+                "4: hours.tuesdy: is not a known field. Did",
+            ],
+        ),
+        (
+            "hours: {time_zone: UTC, closed: {agent: nobody, redirect: '+15550111'}}\n",
+            [
+                "1: hours.closed: names an agent and a redirect",
+                "1: hours.closed.agent: there is no agent 'nobody'",
+            ],
+        ),
+        (
+            "hours: {time_zone: UTC, closed: {redirct: x}}\n",
+            ["1: hours.closed.redirct: is not a known field."],
+        ),
+        ("redirects: {'+15550142': '0111'}\n", ["1: redirects.+15550142: must be a number with its country"]),
+        (
+            "numbers:\n  '+15550142': member_services\nredirects:\n  '+15550142': '+15550111'\n",
+            ["4: redirects.+15550142: is there twice"],
+        ),
+        ("outbound: {allow: ['*']}\n", ["1: outbound.allow[0]: must be a number with its country"]),
+        ("outbound: {users: ['+15550111']}\n", ["1: outbound.users[0]: is a number; name it under allow."]),
+        ("outbound: {caller_ids: [anonymous]}\n", ["1: outbound.caller_ids[0]: must be a number"]),
         ("numbers: {\n", ["2: : is not valid YAML"]),
     ],
 )
