@@ -9,6 +9,7 @@ from emulators.communication.frames import BYTES_PER_MS, FRAME_BYTES, RATE, padd
 from emulators.communication.wire import Json
 
 LONGEST_QUEUE_MS = 600_000
+_PATIENCE_FRAMES = 2
 
 
 class Resampler(Protocol):
@@ -20,7 +21,8 @@ class Resampler(Protocol):
 class PlaybackQueue:
     """A queue of PCM16 mono that comes in at `rate` and is played at 24 kHz, 20 ms at a time.
 
-    It holds ten minutes; what comes beyond is lost and counted.
+    It holds ten minutes; what comes beyond is lost and counted. Less than a frame waits a little for the
+    rest: an application that sends as fast as it plays, in pieces of any size, is heard without gaps.
     """
 
     def __init__(self, rate: int) -> None:
@@ -29,6 +31,7 @@ class PlaybackQueue:
         self._taken = 0
         self._queued = 0
         self._half_sample = b""
+        self._waited = 0
         self._resampler = _resampler(rate)
         self.received_ms = 0.0
         self.played_ms = 0
@@ -59,9 +62,13 @@ class PlaybackQueue:
         self._queued += len(pcm16)
 
     def next_frame(self) -> bytes | None:
-        """Return the next 20 ms, padded at the end of the queue; None when it is empty."""
+        """Return the next 20 ms, padded at the end of what came; None when there is nothing to play."""
         if not self._chunks:
             return None
+        if self._queued < FRAME_BYTES and self._waited < _PATIENCE_FRAMES:
+            self._waited += 1
+            return None
+        self._waited = 0
         self.played_ms += min(FRAME_BYTES, self._queued) // BYTES_PER_MS
         first = self._chunks[0]
         end = self._taken + FRAME_BYTES

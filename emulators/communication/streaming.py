@@ -16,12 +16,14 @@ import msgspec
 from emulators.communication.cloud_events import SUCCESS, Result
 from emulators.communication.event_log import EventLog
 from emulators.communication.faults import Fault, FaultPlan
-from emulators.communication.frames import FRAME_MS, RATE, SAMPLE_BYTES, SILENCE, mixed
+from emulators.communication.frame_resampler import FrameResampler
+from emulators.communication.frames import RATE, mixed
 from emulators.communication.identifiers import Identifier
 from emulators.communication.media_socket import MediaSocket, UnreachableError, dial
 from emulators.communication.media_wire import RATES, AudioFormat, FrameEncoder, dtmf, now
 from emulators.communication.outbound_http import OutboundHttp
-from emulators.communication.playback import PlaybackQueue, Resampler
+from emulators.communication.owned_tasks import OwnedTasks
+from emulators.communication.playback import PlaybackQueue
 from emulators.communication.tokens import TokenSigner
 from emulators.communication.wire import INVALID_STREAM_URL, Json, RejectedError
 
@@ -113,7 +115,8 @@ class MediaStreaming:
         self.playback = PlaybackQueue(self._rate) if options.enable_bidirectional else None
         self._socket: MediaSocket | None = None
         self._encoder = FrameEncoder(self._rate, now())
-        self._resamplers: dict[str, Resampler] = {}
+        self._resamplers: dict[str, FrameResampler] = {}
+        self._tasks = OwnedTasks()
         self._task: asyncio.Task[None] | None = None
         self._dropping: asyncio.TimerHandle | None = None
         self._may_reopen = True
@@ -126,7 +129,8 @@ class MediaStreaming:
     def start(self, operation: OperationEcho) -> None:
         """Dial; nothing happens when it is active already."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(operation))
+            self._may_reopen = True
+            self._task = self._tasks.start(self._run(operation))
 
     async def stop(self, operation: OperationEcho | None) -> None:
         """Close the connection; with an `operation`, MediaStreamingStopped is announced. Idempotent."""
@@ -138,9 +142,8 @@ class MediaStreaming:
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if task is not None:
+            await self._tasks.close()
         if self.playback is not None:
             self.playback.stop()
         if operation is not None and was_active:
@@ -208,10 +211,8 @@ class MediaStreaming:
         if resampler is None:
             if frame is None:
                 return None
-            from emulators.speech.resampling import StreamResampler
-
-            resampler = self._resamplers[who] = _EvenFrames(StreamResampler(RATE, rate), rate)
-        return resampler.feed(frame or SILENCE)
+            resampler = self._resamplers[who] = FrameResampler(rate)
+        return resampler.feed(frame)
 
     async def _run(self, operation: OperationEcho) -> None:
         try:
@@ -285,17 +286,3 @@ class MediaStreaming:
         self._dropping = loop.call_later(
             fault.ms / 1000, lambda: self.drop(reopen=fault.reopen, delay_s=None)
         )
-
-
-class _EvenFrames:
-    """Cuts what a resampler gives into frames of 20 ms: its first chunks are short."""
-
-    def __init__(self, resampler: Resampler, rate: int) -> None:
-        self._resampler = resampler
-        self._size = rate * SAMPLE_BYTES * FRAME_MS // 1000
-        self._ready = b""
-
-    def feed(self, pcm16: bytes) -> bytes:
-        self._ready += self._resampler.feed(pcm16)
-        frame, self._ready = self._ready[: self._size], self._ready[self._size :]
-        return bytes(self._size - len(frame)) + frame

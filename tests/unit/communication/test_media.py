@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pytest
 
 from emulators.communication.call_media import CallMedia
+from emulators.communication.frame_resampler import FrameResampler
 from emulators.communication.frames import FRAME_BYTES, SILENCE, audible, mixed
 from emulators.communication.identifiers import Identifier, phone
 from emulators.communication.media_wire import (
@@ -28,6 +29,7 @@ from emulators.communication.participants import Participant, Roster
 from emulators.communication.playback import LONGEST_QUEUE_MS, PlaybackQueue
 from emulators.communication.prompts import Prompt
 from emulators.communication.tracks import Track, joined, mono_wav, stereo_wav
+from emulators.speech.resampling import StreamResampler
 
 SPEECH = random.Random(4).randbytes(10 * FRAME_BYTES)
 
@@ -56,9 +58,21 @@ def test_the_last_frame_is_padded() -> None:
     queue = PlaybackQueue(24_000)
     queue.write(SPEECH[: FRAME_BYTES + 96])
     assert queue.next_frame() == SPEECH[:FRAME_BYTES]
+    assert [queue.next_frame(), queue.next_frame()] == [None, None], "the rest may come yet"
     assert queue.next_frame() == SPEECH[FRAME_BYTES : FRAME_BYTES + 96] + bytes(FRAME_BYTES - 96)
     assert queue.next_frame() is None
     assert queue.played_ms == 22
+
+
+@pytest.mark.parametrize("size", [900, 958, 962, 1500])
+def test_uneven_pieces_in_real_time_are_heard_without_gaps(size: int) -> None:
+    queue = PlaybackQueue(24_000)
+    heard = b""
+    for at in range(0, len(SPEECH), size):
+        queue.write(SPEECH[at : at + size])
+        heard += queue.next_frame() or b""
+    heard += b"".join(queue.next_frame() or b"" for _ in range(10))
+    assert heard.rstrip(b"\0") == SPEECH.rstrip(b"\0")
 
 
 def test_stop_audio_drops_what_waits_and_half_a_sample() -> None:
@@ -87,6 +101,20 @@ def test_16_khz_is_played_at_24() -> None:
     assert queue.received_ms == 1000
     assert 960 <= queue.queued_ms <= 1000
     assert audible(queue.next_frame())
+
+
+def test_a_voice_at_another_rate_has_no_gaps() -> None:
+    size = 640
+    resampler, whole = FrameResampler(16_000), StreamResampler(24_000, 16_000)
+    frames = [SPEECH[at : at + FRAME_BYTES] for at in range(0, len(SPEECH), FRAME_BYTES)] * 4
+    out = [resampler.feed(frame) or b"" for frame in frames]
+    assert {len(frame) for frame in out} == {size}
+    expected = bytes(size) + b"".join(whole.feed(frame) for frame in frames)
+    pairs = zip(array("h", b"".join(out)), array("h", expected[: len(out) * size]), strict=True)
+    assert max(abs(one - other) for one, other in pairs) <= 2, "but for the dither, the same"
+    tail = [resampler.feed(None) for _ in range(6)]
+    assert tail[0] is not None
+    assert tail[-1] is None
 
 
 def test_frames_are_what_the_service_sends() -> None:
