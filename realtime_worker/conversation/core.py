@@ -16,6 +16,8 @@ from realtime_worker.conversation.effects import (
 from realtime_worker.conversation.ending import Ending
 from realtime_worker.conversation.guard import ConfigurationGuard
 from realtime_worker.conversation.inbox_progress import InboxProgress
+from realtime_worker.conversation.interruption import is_truncation, truncations
+from realtime_worker.conversation.keypad import Keypad
 from realtime_worker.conversation.limits import LimitWatch
 from realtime_worker.conversation.notices import Notices
 from realtime_worker.conversation.own_sessions import OwnSessions
@@ -82,6 +84,7 @@ class Conversation:
         self._recent = RecentIds()
         self._inbox = InboxProgress()
         self._notices = Notices(self._inbox, self._responses)
+        self._keypad = Keypad(setup, self._responses, self._turns)
         self._ending = Ending(self._responses)
         self._hold_until_ms: int | None = None  # what was missed is being looked for
 
@@ -92,7 +95,7 @@ class Conversation:
     @property
     def quiet(self) -> bool:
         """Whether nobody speaks or is about to: another owner would miss nothing while it attaches."""
-        return not self._responses.busy
+        return not (self._responses.busy or self._keypad.collecting)
 
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` wants to be called next, or None."""
@@ -101,6 +104,7 @@ class Conversation:
         deadlines = [self._ending.by_ms, self._hold_until_ms, self._responses.next_deadline_ms()]
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
+            deadlines.append(self._keypad.next_deadline_ms() if self._hold_until_ms is None else None)
             deadlines.append(self._own.next_deadline_ms() if self._own else None)
         return min((d for d in deadlines if d is not None), default=None)
 
@@ -114,6 +118,7 @@ class Conversation:
         if self._own is None:
             return [Send(event=self._setup.configuration)]
         self._recent = RecentIds()
+        self._keypad.forget_sent()
         unheard = self._turns.lose_session(now_ms)
         return self._noted([Record(entry=unheard)] if unheard else [])
 
@@ -186,6 +191,7 @@ class Conversation:
                 if self._probe.nothing_said:
                     self._greet()
                 told = self._notices.settled(text(item, "id"), now_ms)
+                self._keypad.settled(text(item, "id"))
                 return [*probing, *told, *self._item(item, now_ms)]
             case "conversation.item.retrieved":
                 item = part(event, "item")
@@ -202,7 +208,10 @@ class Conversation:
                 self._turns.audio_started(text(event, "response_id"), now_ms)
             case "output_audio_buffer.stopped" | "output_audio_buffer.cleared":
                 cleared = kind == "output_audio_buffer.cleared"
-                return self._audio_over(text(event, "response_id"), now_ms, cleared=cleared)
+                ended = self._audio_over(text(event, "response_id"), now_ms, cleared=cleared)
+                return [*truncations(event), *ended] if cleared else ended
+            case "input_audio_buffer.dtmf_event_received":
+                return self._keypad.pressed(text(event, "event"), now_ms)
             case "response.output_item.done":
                 return self._tools.called(part(event, "item"), text(event, "response_id"), now_ms)
             case "response.done":
@@ -241,7 +250,7 @@ class Conversation:
         """Send what waited for the connection, and until it was known what was missed without it."""
         self._hold_until_ms = None
         self._responses.open()
-        lost = self._tools.resend() if self._own is None else []
+        lost = [*self._tools.resend(), *self._keypad.resend()] if self._own is None else []
         return [*lost, *self._tools.take_up(now_ms), *self._notices.send()]
 
     def _greet(self) -> None:
@@ -328,6 +337,8 @@ class Conversation:
             return []
         if self._tools.refused(about, code):
             return []
+        if self._keypad.settled(about) or is_truncation(about):
+            return []
         if told := self._notices.settled(about, now_ms):
             return told
         if about and about == text(self._setup.configuration, "event_id"):
@@ -393,6 +404,8 @@ class Conversation:
             return self._finish(self._ending.reason, now_ms)
         given_up = self._hold_until_ms is not None and now_ms >= self._hold_until_ms
         effects = self._go_on(now_ms) if given_up else []
+        if self._phase is Phase.TALKING and self._hold_until_ms is None:
+            effects = [*effects, *self._noted(self._keypad.typed(now_ms))]
         return [*effects, *self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
 
     def prepared(self, now_ms: int, *, succeeded: bool) -> list[Effect]:
@@ -406,7 +419,8 @@ class Conversation:
         """Change to another provider session before the time of this one is over."""
         if self._own is None or self._phase is not Phase.TALKING:
             return []
-        quiet = self._responses.quiet(now_ms) and not (self._turns.playing or self._tools.inline_running)
+        busy = self._turns.playing or self._tools.inline_running or self._keypad.collecting
+        quiet = self._responses.quiet(now_ms) and not busy
         return self._own.renew(now_ms, quiet=quiet)
 
     def _within_limits(self, now_ms: int) -> list[Effect]:

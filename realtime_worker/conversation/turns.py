@@ -40,6 +40,10 @@ class TurnTracker:
         self._silent_since_ms = None
         _remember(self._spoken_at, item_id, now_ms)
 
+    def caller_typed(self, item_id: str, now_ms: int) -> None:
+        """The caller began to type."""
+        _remember(self._spoken_at, item_id, now_ms)
+
     def caller_stopped(self, now_ms: int) -> None:
         """The caller finished; the next audio answers this."""
         self._silent_since_ms = now_ms
