@@ -6,8 +6,10 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions import (
+    acs_webhook,
     calls,
     health,
+    incoming_call,
     internal,
     lifecycle,
     openapi,
@@ -25,6 +27,8 @@ for part in (
     sessions,
     internal,
     realtime_webhook,
+    incoming_call,
+    acs_webhook,
     health,
     openapi,
     lifecycle,

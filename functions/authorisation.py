@@ -49,6 +49,8 @@ def authorise(
             return Caller(principal=f"worker:{subject}", operator=True)
         case Access.SIGNED:  # what is signed is the body: the handler looks, before anything else
             return Caller(principal="signed", operator=False)
+        case Access.CARRIER:  # its keys may have to be fetched: the handler looks, before anything else
+            return Caller(principal="carrier", operator=False)
         case Access.OPEN:
             return Caller(principal="", operator=False)
         case _ as unreachable:

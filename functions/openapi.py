@@ -31,6 +31,17 @@ _OF_ACCESS: Mapping[Access, Mapping[int, tuple[str, ...]]] = {
     },
     Access.WORKER: {401: ("token_missing", "service_token_invalid", "service_token_expired")},
     Access.SIGNED: {400: ("webhook_signature_invalid",), 503: ("webhook_not_configured",)},
+    Access.CARRIER: {
+        401: (
+            "callback_token_invalid",
+            "callback_token_expired",
+            "carrier_token_missing",
+            "carrier_token_invalid",
+            "carrier_token_expired",
+        ),
+        403: ("callback_token_other_session",),
+        503: ("acs_not_configured", "signer_keys_unavailable"),
+    },
 }
 _SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
@@ -38,6 +49,7 @@ _SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
     Access.CLIENT: [{"clientToken": []}],
     Access.WORKER: [{"serviceToken": []}],
     Access.SIGNED: [{"webhookSignature": []}],
+    Access.CARRIER: [{"carrierToken": [], "callbackToken": []}],
 }
 
 
@@ -219,6 +231,18 @@ def _security_schemes() -> dict[str, object]:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "Issued by a worker for itself with the shared signing keys.",
+        },
+        "carrierToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "Signed by Azure Communication Services for the resource in ACS_RESOURCE_ID.",
+        },
+        "callbackToken": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "token",
+            "description": "In the address that the carrier was given for one session's call.",
         },
         "webhookSignature": {
             "type": "apiKey",

@@ -23,6 +23,7 @@ class Access(Enum):
     CLIENT = "client"  # a caller's own client, with its session's client token
     WORKER = "worker"  # our own data plane, with a service token
     SIGNED = "signed"  # a service whose webhooks carry its signature
+    CARRIER = "carrier"  # a carrier: its own token in the header, and ours for this call in the address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +288,41 @@ REALTIME_WEBHOOK = Operation(
         503: ("delivery_too_slow", "orchestrations_unavailable"),
     },
 )
+ACS_WEBHOOK = Operation(
+    name="acs_webhook",
+    method="POST",
+    path="v1/webhooks/acs/{session_id}",
+    access=Access.CARRIER,
+    tag="webhooks",
+    summary="Take the callbacks of Azure Communication Services about one session's call",
+    description=(
+        "A CloudEvent, or an array of them. Each event has its effect once, however often it is sent; events "
+        "of types that are not known, and elements that are no events, are taken and ignored."
+    ),
+    query=(
+        QueryParameter(
+            name="token",
+            schema={"type": "string"},
+            description="The token that this call's carrier was given for this address.",
+            required=True,
+        ),
+    ),
+    answers=(Answer(status=200, description="Handled, now or before, or ignored."),),
+    problems={
+        400: ("invalid_json", "invalid_session_id"),
+        404: ("session_not_found",),
+        409: ("delivery_under_way", "call_already_reported", "call_of_another_session", "inbox_full"),
+        413: ("body_too_large",),
+        502: ("carrier_unauthorized", "carrier_rejected"),
+        503: (
+            "delivery_too_slow",
+            "orchestrations_unavailable",
+            "carrier_unavailable",
+            "carrier_unreachable",
+            "carrier_rate_limited",
+        ),
+    },
+)
 HEALTH = Operation(
     name="health",
     method="GET",
@@ -332,6 +368,7 @@ OPERATIONS: tuple[Operation, ...] = (
     START_TOOL_CALL,
     REPORT_LIFECYCLE,
     REALTIME_WEBHOOK,
+    ACS_WEBHOOK,
     HEALTH,
     READY,
     OPENAPI,

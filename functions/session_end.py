@@ -40,6 +40,27 @@ async def end_session(
     return await needs.sessions.get(session_id)
 
 
+async def end_by_carrier(
+    needs: Dependencies,
+    orchestrations: Orchestrations,
+    session: Session,
+    reason: EndReason,
+    traceparent: str,
+) -> None:
+    """End a session because its carrier says that the call is over; the first reason stays."""
+    from shared.session.commands import EndCall
+    from shared.session.model import SessionState
+
+    if not session.live:
+        return
+    if session.state is not SessionState.ACTIVE:
+        await end_at_once(needs, orchestrations, session.session_id, reason)
+        return
+    # The worker closes the books: it may still be writing down what was said last.
+    command = EndCall(reason=reason.value)
+    await needs.inbox.put(session.session_id, command, dedupe="carrier_ended", traceparent=traceparent)
+
+
 async def end_at_once(
     needs: Dependencies, orchestrations: Orchestrations, session_id: str, reason: EndReason
 ) -> None:

@@ -26,9 +26,14 @@ def parse_session_id(text: str) -> str:
     return text
 
 
+def is_call_id(text: str) -> bool:
+    """Return whether a provider or carrier could have issued `text` as a call id."""
+    return bool(_CALL_ID.fullmatch(text))
+
+
 def parse_call_id(text: str) -> str:
     """Return `text` if a provider could have issued it as a call id (`rtc_…`); raise otherwise."""
-    if not _CALL_ID.fullmatch(text):
+    if not is_call_id(text):
         raise InvalidRequestError(
             "invalid_call_id", "A call id is the last path segment of the provider's Location header (rtc_…)."
         )
