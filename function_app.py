@@ -13,11 +13,13 @@ from functions import (
     internal,
     lifecycle,
     openapi,
+    phone_calls,
     realtime_webhook,
     retention,
     sessions,
     tokens,
     tool_calls,
+    transfers,
 )
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -29,10 +31,12 @@ for part in (
     realtime_webhook,
     incoming_call,
     acs_webhook,
+    phone_calls,
     health,
     openapi,
     lifecycle,
     tool_calls,
+    transfers,
     retention,
 ):
     app.register_functions(part.blueprint)

@@ -70,7 +70,7 @@ def check_operator(caller: Caller) -> None:
     if not caller.operator:
         raise ForbiddenError(
             "operator_role_required",
-            f"Listing sessions needs the app role {OPERATOR_ROLE}: assign it to this user in Entra.",
+            f"This needs the app role {OPERATOR_ROLE}: assign it to this user in Entra.",
         )
 
 

@@ -79,6 +79,90 @@ class IncomingSipCall(msgspec.Struct, kw_only=True, frozen=True):
     sip_headers: list[SipHeader] = msgspec.field(default_factory=list[SipHeader])
 
 
+class PlaceCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Whom to call, and which agent talks to them.
+
+    to: a number with its country, or a user as the carrier names it. variables: for the agent's prompt.
+    caller_id: which of our numbers is shown. ring_s: how long it may ring, in seconds.
+    """
+
+    to: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    variables: Annotated[dict[VariableName, VariableValue], msgspec.Meta(max_length=50)] = msgspec.field(
+        default_factory=dict[str, str]
+    )
+    caller_id: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    ring_s: Annotated[int, msgspec.Meta(ge=1, le=120)] = 45
+
+
+class HangUpRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Why the call shall end, and what the agent says first."""
+
+    reason: Literal["operator_ended", "answering_machine"] = "operator_ended"
+    goodbye: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class TransferRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """To whom the caller is handed over, and what the agent says before."""
+
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    announcement: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class ParticipantRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Who is called and taken into the call. ring_s: how long it may ring, in seconds."""
+
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    ring_s: Annotated[int, msgspec.Meta(ge=5, le=120)] = 30
+
+
+class DigitsRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Keys of a telephone, pressed one after the other."""
+
+    digits: Annotated[str, msgspec.Meta(pattern="^[0-9A-Da-d*#]{1,32}$")]
+
+
+class CallOperation(msgspec.Struct, kw_only=True, frozen=True):
+    """What was asked of the carrier. Events of the call that answer it have its `operation_id`."""
+
+    session_id: str
+    operation: str
+    operation_id: str
+
+
+class CallEventView(msgspec.Struct, kw_only=True, frozen=True):
+    """Something that happened to the call. code, sub_code: the carrier's own, 0 where it gave none."""
+
+    event: str
+    operation_id: str | None
+    detail: str | None
+    code: int
+    sub_code: int
+    at: str
+
+
+class CallView(msgspec.Struct, kw_only=True, frozen=True):
+    """A phone call. `session_id` names it; times are ISO 8601, UTC.
+
+    outcome: how it came out, null while it lasts: `answered`, `transferred`, `answering_machine`,
+    `no_answer`, `busy`, `declined`, `unreachable`, `cancelled` (ended before it was answered) or `failed`.
+    """
+
+    session_id: str
+    direction: Literal["inbound", "outbound"] | None
+    status: Literal["ringing", "connected", "ended"]
+    outcome: str | None
+    agent: str
+    transport: str
+    call_id: str | None
+    created_at: str
+    answered_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+    duration_s: float | None
+    events: list[CallEventView]
+
+
 class UsageView(msgspec.Struct, kw_only=True, frozen=True):
     """Token counts summed over the responses of a session.
 

@@ -105,14 +105,18 @@ def _timer(context: df.DurableOrchestrationContext, after_s: float) -> TimerTask
 async def mark_session_ended(payload: Payload, needs: Dependencies) -> Payload:
     """End the session's record, fencing its owner; with `unless_active`, only if no worker attached."""
     from functions.session_start import now_ms
-    from shared.session.model import EndReason, SessionState
+    from shared.session.model import Direction, EndReason, SessionState
 
     session_id = text(payload, "session_id")
     try:
         session = await needs.sessions.get(session_id)
         if session.state is SessionState.ACTIVE and payload.get("unless_active"):
             return {"state": session.state.value}
-        await needs.sessions.mark_ended(session_id, EndReason(text(payload, "reason")), now_ms())
+        reason = EndReason(text(payload, "reason"))
+        unanswered = session.direction == Direction.OUTBOUND and not session.answered_at_ms
+        if reason is EndReason.NEVER_CONNECTED and unanswered:
+            reason = EndReason.NO_ANSWER
+        await needs.sessions.mark_ended(session_id, reason, now_ms())
         return {"state": (await needs.sessions.get(session_id)).state.value}
     except NotFoundError:
         return {"state": "gone"}

@@ -79,6 +79,7 @@ def document() -> dict[str, object]:
         "tags": [
             {"name": "calls", "description": "Start and end calls."},
             {"name": "sessions", "description": "Read, follow, end and erase conversations."},
+            {"name": "phone", "description": "Phone calls: place them, and act on them."},
             {"name": "webhooks", "description": "Called by the services that bring phone calls."},
             {"name": "operation", "description": "Health and this document."},
             {"name": "internal", "description": "Between the planes; not for applications."},
@@ -124,6 +125,16 @@ def _parameters(operation: Operation) -> list[dict[str, object]]:
                 "required": True,
                 "description": "The session's id.",
                 "schema": {"type": "string", "pattern": "^ses_[0-9a-z]{26}$"},
+            }
+        )
+    if operation.idempotent_by_key:
+        parameters.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "Requests with the same key have their effect once.",
+                "schema": {"type": "string", "maxLength": 128},
             }
         )
     for parameter in operation.query:

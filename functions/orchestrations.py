@@ -16,6 +16,7 @@ from shared.errors import UnavailableError
 
 SESSION_LIFECYCLE = "session_lifecycle"
 TOOL_CALL = "tool_call"
+TRANSFER_CALL = "transfer_call"
 
 # Events that session_lifecycle waits for.
 ATTACHED = "attached"

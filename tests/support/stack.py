@@ -28,6 +28,7 @@ from types import TracebackType
 
 import redis
 
+from emulators.communication.options import RESOURCE_ID as ACS_RESOURCE_ID
 from emulators.redis_server import RunningRedis, start_redis
 from shared.store.keys import WORKERS_BEATS, WORKERS_LOADS, WORKERS_TTL_S
 from shared.store.scripts import BEAT
@@ -75,10 +76,16 @@ class RunningFunctions(Running):
     """The Functions app. `keys`: function keys by name; `key` is the one that most tests use."""
 
     keys: Mapping[str, str] = field(repr=False, default_factory=dict[str, str])
+    event_grid_key: str = field(repr=False, default="")
 
     @property
     def key(self) -> str:
         return self.keys["default"]
+
+    def event_grid_url(self, function: str) -> str:
+        """Return where Event Grid delivers to a function."""
+        query = f"functionName={function}&code={self.event_grid_key}"
+        return f"{self.url}/runtime/webhooks/eventgrid?{query}"
 
     @property
     def api(self) -> str:
@@ -94,6 +101,8 @@ class Stack:
         self._redis: RunningRedis | None = None
         self._redis_port = free_port()
         self.signing_keys = "test:" + base64.b64encode(secrets.token_bytes(32)).decode()
+        self.acs_url = f"http://127.0.0.1:{free_port()}"  # nobody answers until start_communication
+        self.acs_key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.provider_key = secrets.token_urlsafe(16)
         self.provider_url = f"http://127.0.0.1:{free_port()}"  # nobody answers until start_realtime
 
@@ -143,6 +152,25 @@ class Stack:
         self.provider_url = running.url
         return running
 
+    def start_communication(self, *options: str) -> Running:
+        """Start the Communication Services emulator, without speech; `acs_settings` tell others of it."""
+        environment = {**self._base_environment(), "COMMUNICATION_EMULATOR_KEY": self.acs_key}
+        command = [sys.executable, "-m", "emulators", "communication", "--port", "0", "--no-speech"]
+        running = self._start("communication", [*command, *options], environment)
+        self.acs_url = running.url
+        return running
+
+    def acs_settings(self, callback_url: str, media_url: str) -> dict[str, str]:
+        """Return the settings of a Functions app that uses the Communication Services emulator."""
+        return {
+            "ACS_CONNECTION_STRING": f"endpoint={self.acs_url}/;accesskey={self.acs_key}",
+            "ACS_RESOURCE_ID": ACS_RESOURCE_ID,
+            "ACS_KEYS_URL": f"{self.acs_url}/calling/keys",
+            "ACS_CALLBACK_URL": callback_url,
+            "MEDIA_STREAM_URL": media_url,
+            "ACS_PHONE_NUMBER": "+15550199",
+        }
+
     def start_functions(
         self,
         *,
@@ -170,9 +198,14 @@ class Stack:
         if auth:
             command += ["--auth", "--keys", str(keys_file)]
         running = self._start(name, command, self.environment(**settings))
-        given = json.loads(keys_file.read_text(encoding="utf-8"))["host"]
+        given = json.loads(keys_file.read_text(encoding="utf-8"))
         functions = RunningFunctions(
-            name=name, process=running.process, log=running.log, url=running.url, keys=given
+            name=name,
+            process=running.process,
+            log=running.log,
+            url=running.url,
+            keys=given["host"],
+            event_grid_key=given.get("system", {}).get("eventgrid_extension", ""),
         )
         self._running[self._running.index(running)] = functions
         return functions
