@@ -36,6 +36,8 @@ PROVIDER_AWAY_S = 3.0
 # was put behind it by an owner that died before it had read of the call, and a reply when two results came
 # close together, the first was being spoken about, and the owner died. Then the caller has to ask again.
 ASKED_AGAIN_ALLOWED = CALLS * 5 // 100
+# So many tools that must not be run twice are running on a worker when it is killed, or held.
+CUT_OFF_AT_LEAST = 2
 # Far beyond what is usual, for machines that have other things to do; the figures tell what was usual.
 TAKEN_OVER_WITHIN_S = LEASE_TTL_S + 7
 HANDED_OVER_WITHIN_S = 5.0
@@ -66,8 +68,7 @@ class Chaos:
 
     async def kill(self, worker: Worker) -> None:
         """Kill a worker as the kernel does, and start another one."""
-        held = await self._fleet.owned(worker, self._calls)
-        assert held, "the worker that is killed holds no call"
+        held = await self._owned_in_mid_run(worker)
         self._mark(f"kill {worker.worker_id}, which holds {len(held)}")
         at = time.time()
         worker.signal(signal.SIGKILL)
@@ -78,8 +79,7 @@ class Chaos:
 
     async def hold(self, worker: Worker) -> None:
         """Hold a worker for longer than its lease, and let it wake up among the new owners."""
-        held = await self._fleet.owned(worker, self._calls)
-        assert held, "the worker that is held holds no call"
+        held = await self._owned_in_mid_run(worker)
         self._mark(f"hold {worker.worker_id}, which holds {len(held)}")
         at = time.time()
         worker.signal(signal.SIGSTOP)
@@ -137,6 +137,23 @@ class Chaos:
             return [c for c, before in zip(self._callers, had, strict=True) if c.turns < before + 2]
 
         await eventually(lambda: not answered(), within=100, what="every caller was answered")
+
+    async def _owned_in_mid_run(self, worker: Worker) -> dict[str, int]:
+        """Return what the worker owns, as soon as tools run there that must not be run twice."""
+        owned = await self._fleet.owned(worker, self._calls)
+        assert owned, f"{worker.worker_id} holds no call"
+
+        def run_there() -> bool:
+            ledger = Ledger.read(self._fleet.ledger)
+            running = [
+                keys[0]
+                for one, keys in ledger.runs.items()
+                if one[0] == "charge" and one not in ledger.effects
+            ]
+            return sum(key.partition(".")[0] in owned for key in running) >= CUT_OFF_AT_LEAST
+
+        await eventually(run_there, within=30, what=f"tools run on {worker.worker_id}")
+        return owned
 
     async def _others_attach(self, held: dict[str, int]) -> None:
         logs = self._fleet.logs
@@ -202,6 +219,7 @@ async def test_a_hundred_calls_outlive_their_workers(tmp_path: Path, record_prop
     )
     for figure in figures:
         record_property("figure", figure)
+    assert unknown, "no tool was cut off, and so nothing proved about those that must not be run twice"
     assert len(silences) <= ASKED_AGAIN_ALLOWED, "\n".join([*figures, *silences])
     assert max(chaos.takeovers_s) <= TAKEN_OVER_WITHIN_S, figures
     assert percentile(chaos.gaps_s, 99) <= HANDED_OVER_WITHIN_S, figures
