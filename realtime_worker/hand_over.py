@@ -8,15 +8,16 @@ At the limit whatever is left is released, taken by whoever comes next.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from realtime_worker.roster import Roster
+from realtime_worker.services import Services
 from shared.errors import UnavailableError
-from shared.store.ownership import Ownership
 from shared.store.workers import WorkerRegistry
 from shared.telemetry.logs import get_logger
 
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.02
+# How many sessions may be without a worker at once: where hundreds move, each still waits for few others.
+MOVING_AT_ONCE = 8
 # How long a session waits for a moment in which nobody speaks: what is said while it moves, no log has.
 QUIET_WITHIN_S = 3.0
 # How long the next owners have, after the limit, to say that they hold what was released last.
@@ -28,11 +29,12 @@ _log = get_logger(__name__)
 class HandOver:
     """Moves every session of one worker away; used once."""
 
-    def __init__(self, roster: Roster, ownership: Ownership, registry: WorkerRegistry, worker: str) -> None:
+    def __init__(self, roster: Roster, services: Services, registry: WorkerRegistry) -> None:
         self._roster = roster
-        self._ownership = ownership
+        self._ownership = services.ownership
+        self._attach_queue = services.attach_queue
         self._registry = registry
-        self._worker = worker
+        self._worker = services.settings.worker_id
         self._unconfirmed: dict[str, int] = {}
 
     async def run(self, limit_s: float) -> None:
@@ -66,9 +68,11 @@ class HandOver:
             for runner in self._roster.runners
             if runner.settled and (runner.quiet or anyway) and not runner.carries_media
         ]
-        if not ready:
+        at_once = MOVING_AT_ONCE - len(self._unconfirmed)
+        if not ready or at_once <= 0:
             return
-        for runner in ready[: max(await self._room_elsewhere() - len(self._unconfirmed), 0)]:
+        room = await self._room_elsewhere() - len(self._unconfirmed)
+        for runner in ready[: max(min(at_once, room), 0)]:
             self._unconfirmed[runner.session_id] = runner.epoch
             self._roster.move(runner.session_id)
 
@@ -87,7 +91,7 @@ class HandOver:
             _log.warning("hand-over is not confirmed", extra={"code": error.code})
 
     async def _confirm(self) -> None:
-        waiting: Mapping[str, int] = self._unconfirmed
-        if waiting:
-            for session_id in await self._ownership.taken_over(waiting):
-                del self._unconfirmed[session_id]
+        """Strike off the sessions that are over, or to which their new owner has attached."""
+        taken = await self._ownership.taken_over(self._unconfirmed)
+        for session_id in taken - await self._attach_queue.waiting(sorted(taken)):
+            del self._unconfirmed[session_id]

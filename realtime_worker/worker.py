@@ -129,7 +129,7 @@ async def run_worker(settings: WorkerSettings) -> None:
             await asyncio.wait([reporting])
             with contextlib.suppress(UnavailableError):
                 await registry.leave(settings.worker_id)  # no call starts for us, nobody hands us one over
-            await HandOver(roster, services.ownership, registry, settings.worker_id).run(settings.drain_s)
+            await HandOver(roster, services, registry).run(settings.drain_s)
             for task in standing:
                 task.cancel()
     finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 from redis.asyncio import Redis
 
 from shared.session.jobs import AttachJob
 from shared.store import scripts
+from shared.store.connection import answered
 from shared.store.keys import ATTACH_STREAM, ATTACH_WAITING, QUEUES_TTL_S
 from shared.store.work_stream import GROUP, Job, WorkStream
 
@@ -40,6 +42,13 @@ class AttachQueue:
         """Finish a job: it is delivered to nobody again, and the session may be enqueued anew."""
         args = [GROUP, job.job_id, job.session_id]
         await scripts.FINISH_JOB.run(self._redis, [ATTACH_STREAM, ATTACH_WAITING], args)
+
+    async def waiting(self, session_ids: Sequence[str]) -> set[str]:
+        """Return those of the sessions that have a job which is not done: no worker has attached yet."""
+        if not session_ids:
+            return set()
+        told = await answered(self._redis.hmget(ATTACH_WAITING, list(session_ids)))
+        return {one for one, job in zip(session_ids, cast("list[str | None]", told), strict=True) if job}
 
     async def depth(self) -> int:
         """Return how many jobs are not done (waiting or being worked on)."""
