@@ -10,6 +10,7 @@ from realtime_worker.roster import Roster
 from realtime_worker.services import Services
 from shared.errors import UnavailableError
 from shared.store.inbox import WakeUps
+from shared.store.ownership import WANTED
 from shared.store.workers import WorkerRegistry
 from shared.telemetry.logs import get_logger
 
@@ -103,8 +104,12 @@ async def listen_forever(subscribe: Callable[[], WakeUps], roster: Roster) -> No
     """Pass wake-ups on to the sessions they are for."""
     async with subscribe() as woken:
         roster.wake("")  # what came before we listened
-        async for session_id in woken:
-            roster.wake(session_id)
+        async for told in woken:
+            session_id = told.removeprefix(WANTED)
+            if told == session_id:
+                roster.wake(session_id)
+            else:
+                roster.give_way(session_id)
 
 
 async def report_forever(services: Services, registry: WorkerRegistry, roster: Roster) -> None:

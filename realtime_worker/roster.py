@@ -39,6 +39,7 @@ class Roster:
         self._epochs: dict[str, int] = {}  # from the lease on: preparing a runner may take longer than that
         self._runners: dict[str, SessionRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._given_way: set[str] = set()  # another worker waits for them
         self._letting_go: set[str] = set()  # still have a task, but nobody talks for them any more
         self._errands: set[asyncio.Task[None]] = set()
         self._breaks: Counter[str] = Counter()
@@ -56,6 +57,21 @@ class Roster:
     def held(self) -> dict[str, int]:
         """Session ids with the epochs they are held under."""
         return dict(self._epochs)
+
+    def runner(self, session_id: str) -> SessionRunner | None:
+        """Return the session's conversation, if it goes on here."""
+        runner = self._runners.get(session_id)
+        return runner if runner is not None and not runner.left else None
+
+    def working_on(self, session_id: str) -> bool:
+        """Whether this worker holds the session, or is about to, or has not quite let go of it."""
+        return session_id in self._tasks
+
+    def give_way(self, session_id: str) -> None:
+        """Another worker has the session's caller: finish what is owed, and leave the session to it."""
+        if self.runner(session_id) is not None:
+            self._given_way.add(session_id)
+            self.move(session_id)
 
     def wake(self, session_id: str) -> None:
         """Something may be in the session's inbox; "" means in any."""
@@ -123,6 +139,7 @@ class Roster:
     def _forget(self, session_id: str) -> None:
         self._tasks.pop(session_id, None)
         self._letting_go.discard(session_id)
+        self._given_way.discard(session_id)
 
     def _run_errand(self, errand: Coroutine[object, object, None]) -> None:
         """Do something for a job beside the sessions; what fails is done by whoever reclaims the job."""
@@ -294,7 +311,10 @@ class Roster:
         """Let any worker attach: the call goes on."""
         try:
             await self._services.ownership.hand_over(job.session_id, epoch)
-            await self._requeue_once(job)
+            if job.session_id in self._given_way:  # queued, it could come to a third worker
+                await self._done(job)
+            else:
+                await self._requeue_once(job)
         except UnavailableError:
             # The lease has lapsed or will lapse by itself, and the sweep queues the session.
             _log.warning("session could not be handed back", extra={"code": "redis_unavailable"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from realtime_worker.conversation.core import Conversation
@@ -10,6 +11,7 @@ from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.recording.recorder import Recorder
 from shared.agents.catalog import AgentCatalog
 from shared.providers.protocol import RealtimeProvider
+from shared.session.model import Session, Transport
 from shared.session.prices import TokenPrices
 from shared.settings import WorkerSettings
 from shared.store.attach_queue import AttachQueue
@@ -18,11 +20,22 @@ from shared.store.inbox import Inbox
 from shared.store.outbox import Outbox
 from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
+from shared.telephony.legs import CarrierLeg, unsupported
+
+
+def no_carrier(session: Session) -> CarrierLeg:
+    """Stand in for a carrier where none is set."""
+    raise unsupported("restart media: set ACS_ENDPOINT or ACS_CONNECTION_STRING")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Handles to the stores, the provider and the agents; made once a process."""
+    """Handles to the stores, the provider and the agents; made once a process.
+
+    media_transports: those whose audio comes by carriers' media sockets to this worker; a session waits for
+        its caller there.
+    carrier_leg: the way to a session's call at its carrier; raises SidetoneError where there is none.
+    """
 
     settings: WorkerSettings
     provider: RealtimeProvider
@@ -35,6 +48,8 @@ class Services:
     attach_queue: AttachQueue
     prices: TokenPrices | None = None
     recorder: Recorder | None = None
+    media_transports: frozenset[Transport] = frozenset({Transport.ACS})
+    carrier_leg: Callable[[Session], CarrierLeg] = no_carrier
 
     def conversation(self, setup: ConversationSetup, transport: str) -> Conversation:
         """Return a new conversation; one that is recorded, where the worker records."""

@@ -33,8 +33,9 @@ from realtime_worker.conversation.effects import (
     tool_call_of,
 )
 from realtime_worker.conversation.setup import Phase
-from realtime_worker.conversation.wire import text
-from realtime_worker.media_leg import MediaLeg
+from realtime_worker.conversation.wire import Event
+from realtime_worker.media.absence import gone_for_good
+from realtime_worker.media.caller_line import COME_AGAIN, OVER, CallerLine
 from realtime_worker.services import Services, now_ms
 from realtime_worker.spare_session import SpareSession
 from realtime_worker.tool_tasks import ToolTasks
@@ -45,7 +46,16 @@ from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
 from shared.session.jobs import StartDurableTool
-from shared.session.log import AgentTurn, Attached, AudioStarted, Interrupted, ResponseUsage, UserTurn
+from shared.session.log import (
+    AgentTurn,
+    Attached,
+    AudioStarted,
+    CallEvent,
+    CallEventKind,
+    Interrupted,
+    ResponseUsage,
+    UserTurn,
+)
 from shared.session.model import Session, SessionState
 from shared.telemetry.logs import bind_session, get_logger
 from shared.tools.execution import ToolOutcome
@@ -91,7 +101,11 @@ class SessionRunner:
         self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
         self._spare = SpareSession(self._attachment.connect, self._prepared)
         self._socket: ProviderSocket | None = None
-        self._leg: MediaLeg | None = None
+        self._line = (
+            CallerLine(self._heard, interruptible=task.agent.turn_detection.interrupt_response)
+            if task.session.transport in services.media_transports
+            else None
+        )
         self._inputs: list[asyncio.Task[None]] = []
         self._leaving = False
         self._pending: list[Effect] = []
@@ -122,6 +136,11 @@ class SessionRunner:
         return self._session.transport.carries_media
 
     @property
+    def line(self) -> CallerLine | None:
+        """The line to the caller, where a carrier's media socket brings it here."""
+        return self._line
+
+    @property
     def settled(self) -> bool:
         """Whether `leave` would cut nothing off: no inline tool runs, and no goodbye is being said."""
         return self._tools.idle and self._conversation.phase is not Phase.LEAVING
@@ -147,21 +166,6 @@ class SessionRunner:
             task.cancel()
         self._effects_wake.set()
 
-    async def carry(self, leg: MediaLeg) -> None:
-        """Pass audio between the caller and the provider session in use, until the leg is over.
-
-        A later leg takes the place of an earlier one. What is heard while no session is configured is lost.
-        """
-        self._leg = leg
-        try:
-            async for audio in leg.heard():
-                if self._conversation.phase in (Phase.TALKING, Phase.LEAVING):
-                    append = {"type": "input_audio_buffer.append", "audio": audio}
-                    await self._send(Send(event=append), self._socket)
-        finally:
-            if self._leg is leg:
-                self._leg = None
-
     async def run(self) -> None:
         """Return when the session is over or belongs to somebody else; clean up when cancelled."""
         with bind_session(self.session_id):
@@ -171,6 +175,9 @@ class SessionRunner:
                         tasks.create_task(self._connection(), name=f"connection {self.session_id}"),
                         tasks.create_task(self._inbox(), name=f"inbox {self.session_id}"),
                     ]
+                    if self._line is not None:
+                        absence = self._miss_caller(self._line)
+                        self._inputs.append(tasks.create_task(absence, name=f"absence {self.session_id}"))
                     sends = tasks.create_task(self._unrecorded(), name=f"sends {self.session_id}")
                     effects = self._effects([*self._inputs, sends])
                     tasks.create_task(effects, name=f"effects {self.session_id}")
@@ -186,6 +193,8 @@ class SessionRunner:
         self._timer = self._timer_check = self._patience = None
         await self._tools.close()
         await self._spare.close()
+        if self._line is not None:
+            await self._line.close(OVER if self._finished else COME_AGAIN)
         if self._socket is not None:
             await self._socket.close()
 
@@ -236,11 +245,15 @@ class SessionRunner:
     async def _connection(self) -> None:
         """Hold the connection: attach, read until it closes, attach again until the call is gone."""
         while self._conversation.phase is not Phase.OVER:
+            if self._line is not None:
+                await self._line.wait(connected=True)  # without a caller nobody would hear the agent
             try:
                 self._socket = await self._spare.take() or await self._attachment.open()
             except SidetoneError as error:
                 await self._not_attached(error)
                 return
+            if self._line is not None:
+                self._socket.play_to(self._line.play)
             self._apply(self._conversation.opened(now_ms()))
             # A service that never confirms the configuration is as good as unreachable.
             watchdog = asyncio.get_running_loop().call_later(
@@ -250,6 +263,8 @@ class SessionRunner:
                 await self._read(self._socket, watchdog)
             finally:
                 watchdog.cancel()
+                if self._line is not None:
+                    self._line.stop_listening()
             _log.info("connection closed", extra={"close_code": self._socket.close_code or 0})
             await self._socket.close()
             self._conversation.lost()
@@ -265,8 +280,8 @@ class SessionRunner:
         configuring = True
         async for event in socket.events():
             at = now_ms()
-            if self._leg is not None and event["type"] == "response.output_audio.delta":
-                self._leg.play(text(event, "response_id"), text(event, "delta"))
+            if self._line is not None:
+                await self._line.heed(event)
             effects = conversation.provider_event(event, at)
             if effects:
                 self._apply(effects)
@@ -277,6 +292,8 @@ class SessionRunner:
                 configuring = False
                 watchdog.cancel()
                 self._attachment.confirmed()
+                if self._line is not None:
+                    await self._line.listen_with(socket)
 
     def _give_up_configuring(self, socket: ProviderSocket) -> None:
         if self._conversation.phase is Phase.CONFIGURING and socket is self._socket:
@@ -288,6 +305,22 @@ class SessionRunner:
                     now_ms(),
                 )
             )
+
+    def _heard(self, event: Event) -> None:
+        """Take what the caller's line tells, in the words of the service."""
+        self._react(lambda: self._conversation.provider_event(event, now_ms()))
+
+    async def _miss_caller(self, line: CallerLine) -> None:
+        """End the session when its caller is gone."""
+        await gone_for_good(line, self._restart_media, wait_s=self._services.settings.media_wait_s)
+        self._apply(self._conversation.gone(now_ms()))
+
+    async def _restart_media(self) -> None:
+        """Ask the carrier to open the media socket. Raises SidetoneError when it will not."""
+        session = await self._services.sessions.get(self.session_id)  # the call's name may be new
+        await self._services.carrier_leg(session).restart_media()
+        asked = CallEvent(event=CallEventKind.MEDIA_RESTART_ASKED, at_ms=now_ms())
+        self._apply([Record(entry=asked)])
 
     async def _not_attached(self, error: SidetoneError) -> None:
         if error.code == "call_not_found" and self._attachment.was_attached:

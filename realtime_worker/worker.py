@@ -23,6 +23,8 @@ from realtime_worker.loops import (
     report_forever,
     sweep_forever,
 )
+from realtime_worker.media.carriers import carriers
+from realtime_worker.media.reception import Reception
 from realtime_worker.recording.recorder import Recorder
 from realtime_worker.roster import Roster
 from realtime_worker.services import Services
@@ -59,6 +61,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     redis = connect(settings)
     pipe = CommandPipe(redis)
     provider = make_provider(settings, ping_s=settings.provider_ping_s)
+    media_carriers = carriers(settings)
     services = Services(
         settings=settings,
         provider=provider,
@@ -71,6 +74,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         attach_queue=AttachQueue(redis),
         prices=prices,
         recorder=Recorder.from_settings(settings),
+        media_transports=frozenset(carrier.transport for carrier in media_carriers),
     )
     roster = Roster(services)
     metrics.observe_live_sessions(lambda: len(roster))
@@ -91,7 +95,9 @@ async def run_worker(settings: WorkerSettings) -> None:
     async def reach_redis() -> None:
         await answered(redis.execute_command("PING"))
 
-    runner = web.AppRunner(health_app(status, reach_redis), access_log=None)
+    face = health_app(status, reach_redis)
+    face.add_routes(Reception(services, roster, tokens, media_carriers).routes())
+    runner = web.AppRunner(face, access_log=None)
     try:
         await reach_redis()
         await provider.warm_up()

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from realtime_worker.conversation.wire import part, text
 from realtime_worker.media.framing import CHARS_PER_MS, Framing, duration_ms, joined
 from realtime_worker.media.playback_clock import PlaybackClock
 from shared.errors import SidetoneError
@@ -61,12 +62,15 @@ class CallerLine:
     - `input_audio_buffer.dtmf_event_received`.
     """
 
-    def __init__(self, tell: Callable[[Mapping[str, object]], None]) -> None:
+    def __init__(self, tell: Callable[[Mapping[str, object]], None], *, interruptible: bool) -> None:
+        """interruptible: the caller may speak over the agent."""
         self._tell = tell
+        self._interruptible = interruptible
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
         self._framing: Framing | None = None
         self._changed = asyncio.Event()
+        self._closed = False
         self._flushing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         # From the agent to the caller.
@@ -86,6 +90,7 @@ class CallerLine:
         self._provider: ProviderSocket | None = None
         self._heard: deque[bytes] = deque()
         self._heard_chars = 0
+        self._passing_on = False
         self.lost_heard_ms = 0.0
         self.lost_said_ms = 0.0
 
@@ -102,8 +107,11 @@ class CallerLine:
             self._changed.clear()
             await self._changed.wait()
 
-    def attach(self, wire: Wire, framing: Framing) -> None:
-        """Talk over this socket from now on; one that was used before is closed."""
+    def attach(self, wire: Wire, framing: Framing) -> bool:
+        """Talk over this socket from now on; one that was used before is closed. False: the session is over
+        here."""
+        if self._closed:
+            return False
         before, self._wire, self._framing = self._wire, wire, framing
         self._changed.set()
         self._flush_soon()
@@ -111,6 +119,7 @@ class CallerLine:
             task = self._loop.create_task(before.shut(OVER), name="media socket's end")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+        return True
 
     def detach(self, wire: Wire) -> None:
         """This socket is gone; nothing happens where another one has taken its place."""
@@ -118,14 +127,20 @@ class CallerLine:
             self._wire = self._framing = None
             self._changed.set()
 
-    def listen_with(self, provider: ProviderSocket | None) -> None:
-        """What the caller says goes there from now on; None: to nobody yet."""
+    async def listen_with(self, provider: ProviderSocket) -> None:
+        """What the caller says goes there from now on, what was kept first."""
         self._provider = provider
-        if provider is None and self._unfinished:
-            self.finished(self._unfinished)  # no more of it comes
+        await self._pass_on([])
+
+    def stop_listening(self) -> None:
+        """There is nobody to listen; the agent says no more in this provider session."""
+        self._provider = None
+        if self._unfinished:
+            self.finished(self._unfinished)
 
     async def close(self, code: int) -> None:
         """Let go of the caller; safe to call twice."""
+        self._closed = True
         for handle in self._ends.values():
             if handle is not None:
                 handle.cancel()
@@ -148,24 +163,38 @@ class CallerLine:
     async def hear(self, audio: bytes) -> None:
         """Pass on a piece of what the caller says, with what was kept before it."""
         provider = self._provider
-        if provider is None or not provider.free:
+        if provider is None or self._passing_on or not provider.free:
             self._keep_heard(audio)
-            return
-        try:
-            if not self._heard:
+        elif self._heard:
+            await self._pass_on([audio])
+        else:
+            try:
                 await provider.send_audio(audio)
-                return
-            pieces = joined([*self._heard, audio])
-            self._heard.clear()
-            self._heard_chars = 0
-            for piece in pieces:
-                await provider.send_audio(piece)
-        except SidetoneError:  # the session's reader sees the same; the next one gets what follows
-            self._provider = None
-            self._keep_heard(audio)
+            except SidetoneError:  # the session's reader sees the same
+                self._keep_heard(audio)
 
-    def pressed(self, key: str) -> None:
+    async def _pass_on(self, last: list[bytes]) -> None:
+        """Send what was kept, and `last` behind it."""
+        pieces = joined([*self._heard, *last])
+        self._heard.clear()
+        self._heard_chars = 0
+        self._passing_on = True
+        try:
+            for piece in pieces:
+                try:
+                    if self._provider is not None:
+                        await self._provider.send_audio(piece)
+                        continue
+                except SidetoneError:
+                    self._provider = None
+                self._keep_heard(piece)
+        finally:
+            self._passing_on = False
+
+    async def pressed(self, key: str) -> None:
         """The caller pressed a key."""
+        if self._interruptible:
+            await self.interrupt()
         self._tell({"type": "input_audio_buffer.dtmf_event_received", "event": key})
 
     def reached(self, mark: str) -> None:
@@ -200,6 +229,19 @@ class CallerLine:
             self._keep_said(source, audio)
         else:
             await self._send(wire, source, audio)
+
+    async def heed(self, event: Mapping[str, object]) -> None:
+        """Do what an event of the service means for the caller's ear, before anybody else hears of it."""
+        match event.get("type"):
+            case "input_audio_buffer.speech_started" if self._interruptible:
+                await self.interrupt()
+            case "response.done":
+                response = part(event, "response")
+                if text(response, "status") == "cancelled":
+                    await self.interrupt()
+                self.finished(text(response, "id"))
+            case _:
+                pass
 
     def finished(self, response_id: str) -> None:
         """All audio of a response is there."""

@@ -12,7 +12,7 @@ from typing import Literal, cast
 import aiohttp
 from aiohttp import web
 
-from realtime_worker.media.caller_line import CallerLine
+from realtime_worker.media.caller_line import COME_AGAIN, CallerLine
 from realtime_worker.media.framing import (
     CHARS_PER_MS,
     Framing,
@@ -66,6 +66,7 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
             autoping=False,  # a pong is a sign of life
         )
         self._framing = framing
+        self._attached = False
         self._messages = 0
         self._pongs = 0
         self._malformed = 0
@@ -126,15 +127,20 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
                 await self.close(code=UNSUPPORTED_DATA)
                 return
             if isinstance(said, bytes):
-                if self._chars == 0:
-                    line.attach(self, self._framing)
+                if not self._attached and not self._attach(line):
+                    await self.close(code=COME_AGAIN)
+                    return
                 self._chars += len(said)
                 if self._leaving_out:
                     self._left_out_chars += len(said)
                 else:
                     await hear(said)
             elif said is not None:
-                self._told(said, line)
+                await self._told(said, line)
+
+    def _attach(self, line: CallerLine) -> bool:
+        self._attached = line.attach(self, self._framing)
+        return self._attached
 
     async def _not_text(self, kind: aiohttp.WSMsgType, data: bytes) -> None:
         match kind:
@@ -146,12 +152,12 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
             case _:
                 await self._bad("a binary message")
 
-    def _told(self, event: MediaEvent, line: CallerLine) -> None:
+    async def _told(self, event: MediaEvent, line: CallerLine) -> None:
         match event:
             case StreamOpened():
-                line.attach(self, self._framing)
+                self._attach(line)
             case KeyPressed(key=key):
-                line.pressed(key)
+                await line.pressed(key)
             case MarkReached(name=name):
                 line.reached(name)
 

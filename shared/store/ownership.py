@@ -27,6 +27,9 @@ from shared.store.script import nonce
 from shared.store.sessions import drop_lease, session_ended
 
 _LEASE_KEYS = (keys.LEASES_EXPIRY, keys.LEASES_HOLDERS)
+WANTED = "wanted "
+"""Begins a wake-up that tells a worker that another one wants the session named after it."""
+
 _OWNER_STATES = frozenset({SessionState.CONNECTING, SessionState.ACTIVE, SessionState.ENDED})
 
 
@@ -104,6 +107,17 @@ class Ownership:
         """
         await scripts.DISOWN.run(self._redis, SessionKeys(session_id).all, [epoch])
         await scripts.LAPSE_LEASE.run(self._redis, _LEASE_KEYS, [session_id, epoch])
+
+    async def ask_for(self, session_id: str, worker: str) -> None:
+        """Ask the session's holder to let `worker` have it; where no such process listens, its lease lapses
+        now. Whether and when the holder complies, `acquire` tells."""
+        told = await answered(self._redis.hget(keys.LEASES_HOLDERS, session_id))
+        epoch, _, holder = cast("str", told or "").partition(" ")
+        if not holder or holder == worker:
+            return
+        wanted = WANTED + session_id
+        if not await answered(self._redis.publish(keys.wake_channel(holder), wanted)):
+            await self.hand_over(session_id, int(epoch))
 
     async def taken_over(self, given_up: Mapping[str, int]) -> set[str]:
         """Return those of the sessions (session id to the epoch of the one who gives it up) that have a

@@ -14,7 +14,7 @@ from shared.session.log import (
     ToolStatus,
     UserTurn,
 )
-from shared.session.model import EndReason, SessionState, Transport
+from shared.session.model import EndReason, SessionState
 from tests.integration.worker.own_sessions import talk
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
@@ -22,9 +22,8 @@ from tests.support.eventually import eventually
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.mark.parametrize("transport", [Transport.WEBSOCKET, Transport.ACS])
-async def test_a_conversation_with_tools_and_commands(stage: Stage, transport: Transport) -> None:
-    call = await talk(stage, transport)
+async def test_a_conversation_with_tools_and_commands(stage: Stage) -> None:
+    call = await talk(stage)
     await call.say("look up 7")
     await call.answered("49")
     await stage.command(call.session_id, Say(text="One more thing."))
