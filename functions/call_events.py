@@ -124,7 +124,7 @@ class CallEvents:
             await self._leaked(event.call_id)
             raise
         except SidetoneError as error:
-            if error.code in ("call_already_reported", "call_of_another_session"):
+            if error.code == "call_already_reported":
                 await self._leaked(event.call_id)
             raise
         await self._note(event, CallEventKind.CONNECTED)

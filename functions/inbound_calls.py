@@ -117,6 +117,8 @@ class InboundCalls:
             return
         if session.state not in (SessionState.CREATED, SessionState.CONNECTING):
             return
+        if session.transport.carries_media and session.call_id:
+            return  # its carrier's callbacks have told that it is up
         agent = (await needs.agents()).get(session.agent)
         configuration = provider_session(needs, agent, session)
         await self._tie(ringing, session)

@@ -54,6 +54,11 @@ class Api:
     def bearer(cls, functions: RunningFunctions, token: str) -> Api:
         return cls(functions, Authorization=f"Bearer {token}")
 
+    def with_headers(self, **headers: str) -> Api:
+        """Return the same caller, with these headers besides."""
+        kept = {name.replace("-", "_"): value for name, value in self._headers.items()}
+        return Api(self._functions, **kept, **headers)
+
     async def get(self, path: str, **query: str) -> Reply:
         return await self.send("GET", path, query=query)
 

@@ -23,7 +23,7 @@ CARRIER_OPTIONS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("telephony")) as running:
         running.start_redis()
@@ -50,7 +50,7 @@ def start_app(stack: Stack, media_url: str, *, name: str = "functions", **settin
     )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_stage(stack: Stack) -> AsyncIterator[Stage]:
     ring = TokenRing(stack.signing_keys)
     media = MediaEndpoint(ring)
@@ -65,7 +65,7 @@ async def shared_stage(stack: Stack) -> AsyncIterator[Stage]:
         yield Stage(stack=stack, functions=functions, line=line, media=media, redis=redis, ring=ring)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def stage(shared_stage: Stage) -> AsyncIterator[Stage]:
     """The stage, without faults or refusals of other tests."""
     shared_stage.media.refuse = 0

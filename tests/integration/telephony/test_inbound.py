@@ -11,7 +11,7 @@ from shared.session.model import SessionState
 from tests.integration.telephony.stage import Stage
 from tests.support.eventually import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 Kind = CallEventKind
 
 
@@ -124,6 +124,8 @@ async def test_a_call_whose_answer_nobody_ever_heard_of_is_named_by_its_first_ca
     call_id, session_id = await answered(stage)
     session = await stage.session_of(call_id)
     assert (session.session_id, session.live) == (session_id, True)
+    await stage.line.deliveries()
+    assert len(stage.logged("inbound_call_answered", session_id=session_id)) <= 1
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(429, None), (429, 30)])
@@ -174,6 +176,7 @@ async def test_a_call_that_comes_up_when_its_session_is_over_is_hung_up(stage: S
     assert (await stage.api.post(f"/sessions/{session_id}/end")).status == 202
     await stage.line.becomes(call["id"], "ended")
     await stage.record("call_without_session_hung_up", call_id=call["id"])
+    await stage.line.deliveries()
 
 
 # How it ends
