@@ -41,6 +41,7 @@ FREE_BYTES = 16_384
 GOING_AWAY = 1001
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
+TOO_BIG = 1009
 
 _OVER = frozenset(
     {
@@ -113,6 +114,9 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
             message = await receive()
             if message.type is not aiohttp.WSMsgType.TEXT:
                 if message.type in _OVER:
+                    broken = cast("object", message.data)
+                    if isinstance(broken, aiohttp.WebSocketError) and broken.code == TOO_BIG:
+                        _log.error("media refused", extra={"code": "media_message_too_big"})
                     return
                 await self._not_text(message.type, cast("bytes", message.data))
                 continue

@@ -15,11 +15,13 @@ from aiohttp import WSMsgType, web
 
 
 class EchoService:
-    """`heard`: the audio of all appends, per session; `events`: other client events; `echo`: if it talks."""
+    """`heard`: the audio of all appends, per session; `events`: other client events; `echo`: if it talks;
+    `confirms`: whether it answers `session.update`."""
 
     def __init__(self) -> None:
         self.url = ""
         self.echo = True
+        self.confirms = True
         self.heard: list[list[str]] = []
         self.events: list[dict[str, object]] = []
         self.sockets: list[web.WebSocketResponse] = []
@@ -27,6 +29,10 @@ class EchoService:
     async def say(self, event: dict[str, object]) -> None:
         """Send an event to the newest session."""
         await self.sockets[-1].send_str(orjson.dumps(event).decode())
+
+    async def confirm(self) -> None:
+        """Answer the newest session's `session.update`."""
+        await self.say({"type": "session.updated", "session": {"id": f"sess_{len(self.sockets)}"}})
 
     async def audio(self, response_id: str, item_id: str, audio: str) -> None:
         """Let the agent say something in the newest session."""
@@ -51,8 +57,8 @@ class EchoService:
             event = orjson.loads(message.data)
             match event["type"]:
                 case "session.update":
-                    updated = {"type": "session.updated", "session": {"id": f"sess_{number + 1}"}}
-                    await socket.send_str(orjson.dumps(updated).decode())
+                    if self.confirms:
+                        await self.confirm()
                 case "input_audio_buffer.append":
                     heard.append(event["audio"])
                     if self.echo:

@@ -73,6 +73,7 @@ async def working(
     own_carriers: Sequence[Carrier] = (),
     leg: Callable[[Session], CarrierLeg] | None = None,
     media_wait_s: float = 0.3,
+    configured: bool = True,
 ) -> AsyncIterator[Worker]:
     """Run a worker's part for media until the block ends."""
     key = ApiKey(value="k", azure=True)
@@ -81,7 +82,11 @@ async def working(
     )
     parts = InProcess(client, provider)  # type: ignore[arg-type]  # a real provider for once
     settings = parts.services.settings.model_copy(
-        update={"acs_resource_id": RESOURCE_ID, "acs_keys_url": signer.keys_url, "media_wait_s": media_wait_s}
+        update={
+            "acs_resource_id": RESOURCE_ID if configured else "",
+            "acs_keys_url": signer.keys_url,
+            "media_wait_s": media_wait_s,
+        }
     )
     taken = own_carriers or carriers(settings)
     parts.services = replace(
