@@ -37,7 +37,7 @@ class Worker:
         self.keys = parts.services.settings.signing_keys.get_secret_value()
 
     async def session(
-        self, *, transport: Transport = Transport.ACS, agent: str = "quiet", call_id: str = ""
+        self, *, transport: Transport = Transport.ACS, agent: str = "desk", call_id: str = ""
     ) -> str:
         """Create a session whose call is being answered; return its id."""
         session = Session(
