@@ -168,7 +168,7 @@ class AcsCarrier:
             except SidetoneError as error:
                 # What the service asks for may be more than somebody on the telephone waits.
                 told_s = error.retry_after_s if error.code == "carrier_rate_limited" else None
-                pause_s = _PAUSE_S * 2**attempt if told_s is None else told_s
+                pause_s = _PAUSE_S * 2 ** (attempt - 1) if told_s is None else told_s
                 if not error.retryable or attempt == _ATTEMPTS or pause_s > _LONGEST_PAUSE_S:
                     raise
                 await asyncio.sleep(pause_s)
@@ -228,18 +228,21 @@ class AcsLeg:
         return await self._carrier.hang_up(self._session.call_id)
 
     async def transfer(self, target: Target, operation_id: str) -> None:
-        async def transfer(call: CallConnectionClient) -> None:
+        async def transferee(call: CallConnectionClient) -> CommunicationIdentifier | None:
+            """Return who is handed over, where that has to be said: there are more than two."""
             others = [participant async for participant in call.list_participants()]
-            # Where more than two talk, it has to be said who is handed over.
-            transferee = await self._other_party(call) if len(others) > 1 else None
-            await call.transfer_call_to_participant(
+            return await self._other_party(call) if len(others) > 1 else None
+
+        # A request of its own: after a transfer whose reply was lost, nobody is in the call to be asked for.
+        handed_over = await self._on_call(transferee)
+        await self._on_call(
+            lambda call: call.transfer_call_to_participant(
                 identifier(target),
-                transferee=transferee,
+                transferee=handed_over,
                 operation_context=operation_id,
                 headers=self._repeatable("transfer", operation_id),
             )
-
-        await self._on_call(transfer)
+        )
 
     async def add_participant(self, target: Target, operation_id: str, *, ring_s: int) -> None:
         from azure.communication.callautomation import PhoneNumberIdentifier
@@ -303,11 +306,11 @@ class AcsLeg:
     async def restart_media(self) -> None:
         await self._on_call(lambda call: call.start_media_streaming())
 
-    async def _on_call(self, request: Callable[[CallConnectionClient], Awaitable[object]]) -> None:
+    async def _on_call(self, request: Callable[[CallConnectionClient], Awaitable[T]]) -> T:
         call_id = self._session.call_id
         if not call_id:
             raise ConflictError("call_not_established", "The call is not up (yet).")
-        await self._carrier.patiently(lambda sdk: request(sdk.get_call_connection(call_id)))
+        return await self._carrier.patiently(lambda sdk: request(sdk.get_call_connection(call_id)))
 
     async def _other_party(self, call: CallConnectionClient) -> CommunicationIdentifier:
         """Return who called us, or whom we called."""

@@ -84,7 +84,7 @@ def carrier_failures() -> Generator[None]:
             f"Communication Services gave no answer ({type(error).__name__}): try again.",
             retry_after_s=_RETRY_AFTER_S,
         ) from error
-    except (KeyError, AttributeError, TypeError) as error:  # a success with a body of another service
+    except (ValueError, KeyError, AttributeError, TypeError) as error:  # a success of another service
         raise _not_the_service() from error
 
 

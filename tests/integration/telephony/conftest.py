@@ -17,7 +17,7 @@ from tests.support.ports import free_port
 from tests.support.stack import RunningFunctions, Stack
 
 CARRIER_OPTIONS = (
-    *("--event-grid-attempts", "8", "--event-grid-retry-delay", "0.05"),
+    *("--event-grid-attempts", "6", "--event-grid-retry-delay", "0.05"),
     *("--callback-attempts", "8", "--callback-retry-delay", "0.05"),
     *("--media-reconnects", "0", "--ring-seconds", "30"),
 )
