@@ -64,7 +64,7 @@ async def _readiness() -> Readiness:
         "provider": needs.provider.check(),
         "agents": needs.agents(),
     }
-    if needs.webhooks is not None:  # phone calls are meant to come in
+    if needs.webhooks is not None or needs.acs is not None:  # phone calls are meant to come in
         attempts["telephony"] = needs.inbound_policy()
     answers = await asyncio.gather(*(_check(name, attempt) for name, attempt in attempts.items()))
     checks = dict(zip(attempts, answers, strict=True))
