@@ -97,7 +97,7 @@ class AcsFraming:
         data = fields.get("data")
         if not data and fields.get("silent") is True:
             return SILENT_FRAME  # the model's ear keeps time by what it hears
-        if not isinstance(data, str) or not data.isascii():
+        if not isinstance(data, str) or not data or not data.isascii():
             raise MalformedMessageError("an AudioData without data")
         audio = checked_audio(data.encode())
         return audio if self._resampler is None else self._resampler.to_session(audio)

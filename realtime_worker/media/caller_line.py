@@ -245,9 +245,8 @@ class CallerLine:
 
     def finished(self, response_id: str) -> None:
         """All audio of a response is there."""
-        if response_id == self._unfinished:
+        if response_id and response_id == self._unfinished:
             self._unfinished = ""
-        if response_id == self._sounding and response_id != self._silenced and response_id not in self._ends:
             self._ends[response_id] = None
             self._end_when_heard(response_id)
 

@@ -18,6 +18,7 @@ CHARS_PER_MS = 64
 SILENT_FRAME = base64.b64encode(bytes(20 * SESSION_RATE // 1000 * 2))
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_PADDING = (b"=", b"==")
 _BYTES_PER_MS = SESSION_RATE * 2 / 1000
 
 
@@ -76,7 +77,8 @@ class Framing(Protocol):
 
 def checked_audio(audio: bytes) -> bytes:
     """Return `audio` if it is base64; raises MalformedMessageError."""
-    if len(audio) & 3 or audio.translate(None, _BASE64) not in (b"", b"=", b"=="):
+    padding = audio.translate(None, _BASE64)
+    if len(audio) & 3 or (padding and not (padding in _PADDING and audio.endswith(padding))):
         raise MalformedMessageError("audio that is not base64")
     return audio
 

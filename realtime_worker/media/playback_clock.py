@@ -38,7 +38,8 @@ class _Run:
 
 
 class PlaybackClock:
-    """One connection's playback after another. Times are milliseconds of any steady clock."""
+    """Playback of one source after another; what belongs to one comes together. Times are milliseconds of any
+    steady clock."""
 
     def __init__(self) -> None:
         self._runs: deque[_Run] = deque()  # the last one is what `sent` adds to
@@ -51,13 +52,14 @@ class PlaybackClock:
         runs = self._runs
         last = runs[-1] if runs else None
         if now_ms >= self._ends_ms:  # all before was heard: there is a pause
-            if last is not None and last.source == source and len(runs) == 1:
+            if last is not None and last.source == source:
                 last.before_ms += last.length_ms
                 last.begins_ms, last.length_ms = now_ms, length_ms
+                while len(runs) > 1:
+                    runs.popleft()
             else:
-                before_ms = sum(run.before_ms + run.length_ms for run in runs if run.source == source)
                 runs.clear()
-                runs.append(_Run(source=source, before_ms=before_ms, begins_ms=now_ms, length_ms=length_ms))
+                runs.append(_Run(source=source, before_ms=0.0, begins_ms=now_ms, length_ms=length_ms))
             self._ends_ms = now_ms + length_ms
             return
         if last is not None and last.source == source:
