@@ -23,6 +23,11 @@ class ProviderLeg:
         self._call_id = call_id
         self._by_sip = by_sip
 
+    @property
+    def call_id(self) -> str:
+        """The service's id of the call."""
+        return self._call_id
+
     async def hang_up(self) -> bool:
         return await self._provider.hang_up(self._call_id)
 

@@ -13,6 +13,8 @@ from shared.providers.credentials import ApiKey
 from shared.providers.realtime_api import RealtimeApi
 from shared.providers.session_config import realtime_session
 from shared.session.model import Transport
+from shared.telephony.outbound import Target
+from shared.telephony.provider_leg import ProviderLeg
 from tests.support.realtime_emulator import API_KEY, FAST, RunningEmulator, running_emulator
 
 AGENTS = Path(__file__).resolve().parents[3] / "agents"
@@ -69,8 +71,13 @@ async def test_an_agents_session_is_accepted_as_it_is(
     with pytest.raises(SidetoneError, match="call_already_accepted") as again:
         await provider.accept_call(call_id, agents_session())
     assert (again.value.code, again.value.retryable) == ("provider_rejected", False)
-    await provider.refer_call(call_id, "tel:+15550123")
+    leg = ProviderLeg(provider, call_id, by_sip=True)
+    await leg.transfer(Target(address="+15550123"), "op_1")
     assert call.refer_target == "tel:+15550123"
+    assert not await leg.hang_up(), "a transferred call has left the service"
+    other = ProviderLeg(provider, await ring(emulator), by_sip=True)
+    await provider.accept_call(other.call_id, agents_session())
+    assert await other.hang_up()
 
 
 async def test_an_accept_whose_outcome_is_unknown_is_not_repeated(

@@ -11,7 +11,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 
 
 async def test_without_settings_nothing_is_believed_and_no_call_is_lost_without_a_word(stage: Stage) -> None:
-    functions = stage.stack.start_functions(name="without-acs", AGENTS_DIR=str(AGENTS))
+    functions = stage.stack.start_functions(
+        name="without-acs", AGENTS_DIR=str(AGENTS), OUTBOUND_CALLS_PER_MINUTE="1"
+    )
     try:
         session_id = "ses_" + "1" * 26
         token = stage.ring.issue_callback_token(session_id, 60)
@@ -21,6 +23,8 @@ async def test_without_settings_nothing_is_believed_and_no_call_is_lost_without_
         assert reply.problem() == (503, "acs_not_configured")
         placed = await Api.application(functions).post("/calls", {"to": "+15550100", "agent": "plain"})
         assert placed.problem() == (503, "acs_not_configured")
+        again = await Api.application(functions).post("/calls", {"to": "+15550100", "agent": "plain"})
+        assert again.problem() == (429, "rate_limited")
         await stage.line.unsubscribe("incoming-calls")
         await stage.line.subscribe(functions.event_grid_url("incoming_call"), "incoming-calls")
         call = await stage.line.ring()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -105,6 +106,16 @@ def test_without_a_policy_no_call_is_answered(
     if text is not None:
         (directory / POLICY_FILE).write_text(text)
     assert load_policy(directory, agents) == InboundPolicy()
+
+
+def test_the_policy_of_the_guide_is_one(tmp_path: Path, agents: AgentCatalog) -> None:
+    guide = (AGENTS.parent / "docs" / "telephony.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(# agents/telephony[^`]*)```", guide)
+    for agent in ("front_desk", "after_hours"):
+        written = written.replace(agent, "member_services")
+    (tmp_path / POLICY_FILE).write_text(written.replace("8:acs:…", "8:acs:ann"))
+    policy = load_policy(tmp_path, agents)
+    assert (policy.outbound.allow, policy.max_live_calls) == (("+1555*",), 50)
 
 
 def test_the_policy_of_the_repository_fits_its_agents() -> None:
