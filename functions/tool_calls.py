@@ -30,8 +30,9 @@ DELIVER_RESULT = "deliver_tool_result"
 _SPAN = "tool_call"
 # Attempts at a tool whose outcome says that another may help, and the pauses between them.
 _PAUSES_S = (1.0, 4.0)
-# For failures around the tool: Redis, the agents' files. The tool has not run then.
-_RUN_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1_000, max_number_of_attempts=5)
+# For failures around the tool: Redis, the agents' files. The tool has not run then. Half a minute outlasts
+# a failover; a caller would not wait longer.
+_RUN_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1_500, max_number_of_attempts=20)
 # Redis may be gone for some minutes; the result is brought when it is back.
 _DELIVER_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=60)
 

@@ -17,7 +17,7 @@ from shared.telemetry.logs import get_logger
 
 LOOK_EVERY_S = 0.02
 # How many sessions may be without a worker at once: where hundreds move, each still waits for few others.
-MOVING_AT_ONCE = 8
+MOVING_AT_ONCE = 16
 # How long a session waits for a moment in which nobody speaks: what is said while it moves, no log has.
 QUIET_WITHIN_S = 3.0
 # How long the next owners have, after the limit, to say that they hold what was released last.

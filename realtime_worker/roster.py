@@ -262,7 +262,14 @@ class Roster:
         )
         traceparent = session.traceparent or job.traceparent
 
+        waits_since_ms: int | None = job.enqueued_at_ms
+
         def attached() -> None:
+            nonlocal waits_since_ms
+            if waits_since_ms is not None:
+                waited = {"epoch": epoch, "waited_ms": now_ms() - waits_since_ms}
+                _log.info("session attached", extra=waited)
+                waits_since_ms = None
             self._run_errand(self._done(job))
 
         return SessionRunner(

@@ -82,7 +82,7 @@ class Fleet:
         directory: Path,
         *,
         control_plane_port: int = 0,
-        speech_factor: float = 5.0,
+        speech_factor: float = 2.5,
         lease_ttl_s: float = LEASE_TTL_S,
     ) -> None:
         self.directory = directory
@@ -237,6 +237,16 @@ class Fleet:
     def _name(self, kind: str) -> str:
         self._started += 1
         return f"{kind}-{self._started}"
+
+    def waited_s(self) -> dict[tuple[str, int], float]:
+        """Return how long sessions waited until they were attached to, by session and epoch."""
+        waited: dict[tuple[str, int], float] = {}
+        for log in (self.directory / "logs").glob("worker-*.log"):
+            for line in log.read_text(errors="replace").splitlines():
+                if '"session attached"' in line:
+                    entry = json.loads(line)
+                    waited[entry["session_id"], entry["epoch"]] = entry["waited_ms"] / 1000
+        return waited
 
     def tail(self) -> str:
         """Return what processes logged besides routine: how often each warning, the rest in full."""

@@ -148,8 +148,3 @@ def outcomes(logged: Iterable[LoggedEntry]) -> dict[tuple[str, str], ToolFinishe
 def attached_after(logged: Iterable[LoggedEntry], epoch: int) -> Attached | None:
     """Return the first Attached of a later epoch."""
     return next((one.entry for one in logged if isinstance(one.entry, Attached) and one.epoch > epoch), None)
-
-
-def last_of(logged: Iterable[LoggedEntry], epoch: int) -> int:
-    """Return when the last entry under `epoch` was made, in Unix milliseconds."""
-    return max((one.entry.at_ms for one in logged if one.epoch == epoch), default=0)

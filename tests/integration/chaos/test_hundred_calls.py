@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.session.log import Archived, StateChanged, ToolStatus
+from shared.session.log import Archived, Attached, StateChanged, ToolStatus
 from shared.session.model import SessionState
 from tests.integration.chaos.callers import TOOL_OF, Caller
 from tests.integration.chaos.fleet import Call, Fleet, Worker
@@ -20,7 +20,6 @@ from tests.integration.chaos.story import (
     attached_after,
     check_conversation,
     check_log,
-    last_of,
     outcomes,
 )
 from tests.support.eventually import eventually
@@ -74,7 +73,7 @@ class Chaos:
         worker.signal(signal.SIGKILL)
         replacing = asyncio.create_task(self._fleet.start_worker())
         await self._others_attach(held)
-        self.takeovers_s += [self._attached_at(session) - at for session in held.items()]
+        self.takeovers_s += [self._attached(session).at_ms / 1000 - at for session in held.items()]
         await replacing
 
     async def hold(self, worker: Worker) -> None:
@@ -88,7 +87,7 @@ class Chaos:
         finally:
             worker.signal(signal.SIGCONT)
             self._mark("let it go on")
-        self.wake_ups_s += [self._attached_at(session) - at for session in held.items()]
+        self.wake_ups_s += [self._attached(session).at_ms / 1000 - at for session in held.items()]
 
         async def let_go() -> bool:
             return not set(held) & set(await self._fleet.owned(worker, self._calls))
@@ -124,10 +123,20 @@ class Chaos:
             assert await asyncio.wait_for(worker.ended(), STOPS_WITHIN_S) == 0, self._fleet.tail()
             took.append(time.time() - at)
             await self._others_attach(held)
-            for session_id, epoch in held.items():
-                last = max(at, last_of(self._fleet.logs.entries[session_id], epoch) / 1000)
-                self.gaps_s.append(max(self._attached_at((session_id, epoch)) - last, 0.0))
+            self.gaps_s += await self._waits_s(held)
         return took
+
+    async def _waits_s(self, held: dict[str, int]) -> list[float]:
+        """Return how long each session was without a worker, from being let go to being attached to again."""
+        sessions = {(session[0], self._attached(session).epoch) for session in held.items()}
+
+        def told() -> list[float] | None:
+            waited = self._fleet.waited_s()
+            return [waited[one] for one in sessions] if sessions <= waited.keys() else None
+
+        if not sessions:  # it had slept, and others have taken what it held
+            return []
+        return await eventually(told, what="the new owners have logged how long the sessions waited")
 
     async def each_answered(self) -> None:
         """Wait until every caller was answered twice more: once could be of before."""
@@ -163,11 +172,11 @@ class Chaos:
 
         await logs.wait(lambda: not left(), within=30, what=f"other workers attach to {len(held)} sessions")
 
-    def _attached_at(self, session: tuple[str, int]) -> float:
+    def _attached(self, session: tuple[str, int]) -> Attached:
         session_id, epoch = session
         attached = attached_after(self._fleet.logs.entries[session_id], epoch)
         assert attached is not None
-        return attached.at_ms / 1000
+        return attached
 
     async def _all_listened_to(self) -> None:
         async def listened_to() -> bool:
