@@ -48,7 +48,7 @@ class Stage:
         self.api_key = secrets.token_urlsafe(16)
         self.function_key = secrets.token_urlsafe(16)
         self.extension_key = secrets.token_urlsafe(16)
-        self._signing_keys = "bench:" + base64.b64encode(secrets.token_bytes(32)).decode()
+        self.signing_keys = "bench:" + base64.b64encode(secrets.token_bytes(32)).decode()
         self._catalog: AgentCatalog | None = None
         self._redis_port = free_port()
         self.redis = Redis(port=self._redis_port, decode_responses=True)
@@ -94,8 +94,8 @@ class Stage:
         await self.start_python("functions", command, **limits)
         self.functions_url = f"http://127.0.0.1:{port}"
 
-    async def start_worker(self, *, control_plane_url: str = "") -> int:
-        """Start a worker with room for a thousand sessions; return its process id."""
+    async def start_worker(self, *, control_plane_url: str = "", **settings: str) -> int:
+        """Start a worker with room for a thousand sessions, and more settings; return its process id."""
         port = free_port()
         running = await self.start_python(
             "worker",
@@ -105,6 +105,7 @@ class Stage:
             WORKER_PORT=str(port),
             MAX_SESSIONS="1000",
             DRAIN_S="0",
+            **settings,
         )
         self.worker_url = f"http://127.0.0.1:{port}"
         return running.process.pid
@@ -176,7 +177,7 @@ class Stage:
             "AZURE_OPENAI_ENDPOINT": self.provider_url,
             "AZURE_OPENAI_API_KEY": self.api_key,
             "AGENTS_DIR": str(self.agents),
-            "SIGNING_KEYS": self._signing_keys,
+            "SIGNING_KEYS": self.signing_keys,
             "LOG_LEVEL": "WARNING",
         }
 

@@ -1,0 +1,1 @@
+"""Bridges without a conversation: what the worker is compared with."""

@@ -1,0 +1,171 @@
+"""WebSocket frames (RFC 6455, 5.2) as both ends of a bridge write and read them, and the messages in them.
+
+Messages are those of Communication Services' media streaming and of the GA Realtime API: 20 ms of PCM at
+24 kHz. The first characters of the audio are the frame's number, by which its echo is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+from typing import cast
+
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+NUMBER_CHARS = 8
+
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_REST = base64.b64encode(bytes(range(256)) * 4)[: 1280 - NUMBER_CHARS]
+_HEARD = (
+    b'{"kind":"AudioData","audioData":{"timestamp":"2026-11-21T09:00:02.948Z",'
+    b'"participantRawID":"4:+15550100","data":"'
+)
+_HEARD_END = _REST + b'","silent":false}}'
+METADATA = (
+    b'{"kind":"AudioMetadata","audioMetadata":{"subscriptionId":"s","encoding":"PCM","sampleRate":24000,'
+    b'"channels":1,"length":960}}'
+)
+
+
+def heard(number: int) -> bytes:
+    """Return the message of one frame that the caller spoke."""
+    return _HEARD + b"%08d" % number + _HEARD_END
+
+
+def delta(response: int, audio: bytes) -> bytes:
+    """Return the message that has the agent say `audio`."""
+    return (
+        b'{"type":"response.output_audio.delta","event_id":"event_Bq7","response_id":"resp_%d",'
+        b'"item_id":"item_%d","output_index":0,"content_index":0,"delta":"%b"}' % (response, response, audio)
+    )
+
+
+def audio_in(message: bytes, before: bytes) -> bytes:
+    """Return what stands between `before` and the next quote, b"" where there is none."""
+    at = message.find(before)
+    return message[at + len(before) : message.find(b'"', at + len(before))] if at >= 0 else b""
+
+
+def frame(payload: bytes, kind: int = TEXT, *, masked: bool) -> bytes:
+    """Return a frame. A client's is masked with zeros, which leaves it as it is."""
+    size, bit = len(payload), 0x80 if masked else 0
+    head = bytes((0x80 | kind, size | bit)) if size < 126 else b""
+    if not head:
+        head = bytes((0x80 | kind, 126 | bit)) + size.to_bytes(2, "big")
+    return head + (b"\0\0\0\0" if masked else b"") + payload
+
+
+class Socket(asyncio.Protocol):
+    """One end of a WebSocket, straight on the transport: who measures must cost little."""
+
+    client = False
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._open = False
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def text(self, payload: bytes) -> None:
+        """A text message came."""
+
+    def send(self, payload: bytes) -> None:
+        """Send a text message."""
+        if self._transport is not None:
+            self._transport.write(frame(payload, masked=self.client))
+
+    @property
+    def alive(self) -> bool:
+        return self._open and self._transport is not None
+
+    def close(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._open and not self._shake_hands():
+            return
+        while self._take():
+            pass
+
+    def _answer(self, head: bytes) -> bytes:
+        """Return what to send when the other side's head of the handshake has come."""
+        lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+        original = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+        key = next(value for name, value in original.items() if name.lower() == b"sec-websocket-key")
+        assert b"upgrade" in lines
+        accept = base64.b64encode(hashlib.sha1(key + _MAGIC, usedforsecurity=False).digest())
+        return (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+
+    def _shake_hands(self) -> bool:
+        head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        if not end or self._transport is None:
+            return False
+        if self.client:
+            if b" 101 " not in head.split(b"\r\n")[0]:
+                self._transport.abort()
+                return False
+        else:
+            self._transport.write(self._answer(head))
+        self._buffer = bytearray(rest)
+        self._open = True
+        self.opened()
+        return True
+
+    def _take(self) -> bool:
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return False
+        masked, size, at = bool(buffer[1] & 0x80), buffer[1] & 0x7F, 2
+        if size >= 126:
+            at = 4 if size == 126 else 10
+            size = int.from_bytes(buffer[2:at], "big")
+        end = at + size + (4 if masked else 0)
+        if len(buffer) < end:
+            return False
+        payload = bytes(buffer[end - size : end])
+        if masked:
+            payload = _unmasked(payload, bytes(buffer[at : at + 4]))
+        kind = buffer[0] & 0x0F
+        del buffer[:end]
+        if kind == TEXT:
+            self.text(payload)
+        elif kind == PING and self._transport is not None:
+            self._transport.write(frame(payload, PONG, masked=self.client))
+        elif kind == CLOSE:
+            self.close()
+        return True
+
+
+def handshake(path: str, headers: dict[str, str]) -> bytes:
+    """Return a client's request."""
+    told = {
+        "Host": "127.0.0.1",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
+        **headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    return f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+def _unmasked(payload: bytes, mask: bytes) -> bytes:
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")

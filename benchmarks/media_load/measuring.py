@@ -1,0 +1,130 @@
+"""How each figure is taken: all bridges meet the same callers, in turns, and so the same machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from benchmarks.measures import percentile
+from benchmarks.media_load.exchange import Exchange
+from benchmarks.media_load.subjects import Subject
+from benchmarks.worker_load.process_costs import cpu_seconds
+from emulators.local.errors import LocalStackError
+
+FRAMES_A_SECOND = 50
+
+_LEAD_S = 0.5
+
+Maker = Callable[[Exchange], Subject]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """calls: at a time, in `rounds` windows of `window_s` a subject, in turns. many: with how many calls the
+    worker is looked at alone, for `many_s`."""
+
+    calls: int
+    rounds: int
+    window_s: float
+    many: tuple[int, ...]
+    many_s: float
+
+
+FULL = Plan(calls=50, rounds=8, window_s=2.0, many=(100, 200), many_s=10.0)
+QUICK = Plan(calls=50, rounds=3, window_s=1.0, many=(200,), many_s=3.0)
+
+
+@dataclass(kw_only=True)
+class Load:
+    """What was seen with `calls` calls at a time."""
+
+    calls: int
+    cpu_ms_a_second: list[float] = field(default_factory=list[float])
+    busy: list[float] = field(default_factory=list[float])
+    latencies_ms: list[float] = field(default_factory=list[float])
+    late: int = 0
+
+    @property
+    def cpu_ms(self) -> float:
+        """Median CPU of a second of one call, 50 frames each way, in milliseconds."""
+        return percentile(self.cpu_ms_a_second, 50)
+
+    def latency_ms(self, percent: float) -> float:
+        return percentile(self.latencies_ms, percent)
+
+
+@dataclass(kw_only=True)
+class Figures:
+    """What one subject cost; `failed` says why it could not be measured."""
+
+    name: str
+    load: Load
+    many: list[Load] = field(default_factory=list[Load])
+    stops_ms: list[float] = field(default_factory=list[float])
+    failed: str = ""
+
+
+async def measure(
+    makers: Mapping[str, Maker], plan: Plan, *, ours: str, tell: Callable[[str], None]
+) -> list[Figures]:
+    """Measure all subjects, then what `ours` can hold, and how soon it lets the agent be interrupted."""
+    figures = {name: Figures(name=name, load=Load(calls=plan.calls)) for name in makers}
+    async with AsyncExitStack() as stack:
+        running: dict[str, Subject] = {}
+        for name, maker in makers.items():
+            try:
+                exchange = await stack.enter_async_context(Exchange())
+                running[name] = await stack.enter_async_context(maker(exchange))
+                await running[name].hold(plan.calls)
+            except (LocalStackError, TimeoutError) as error:
+                figures[name].failed = str(error)
+                running.pop(name, None)
+        tell(f"{plan.calls} calls, {', '.join(running)} in turns")
+        for _ in range(plan.rounds):
+            for name, subject in running.items():
+                await _window(subject, figures[name].load, plan.window_s)
+        if ours in running:
+            await _barge_in(running[ours], figures[ours])
+            for calls in plan.many:
+                tell(f"{calls} calls, {ours} alone")
+                await running[ours].hold(calls)
+                load = Load(calls=calls)
+                await _window(running[ours], load, plan.many_s)
+                figures[ours].many.append(load)
+    return list(figures.values())
+
+
+async def _window(subject: Subject, load: Load, seconds: float) -> None:
+    exchange = subject.exchange
+    exchange.speak()
+    await asyncio.sleep(_LEAD_S)
+    exchange.figures.reset()
+    loop = asyncio.get_running_loop()
+    before, began = cpu_seconds(subject.process), loop.time()
+    await asyncio.sleep(seconds)
+    spent, took = cpu_seconds(subject.process) - before, loop.time() - began
+    carried = len(exchange.figures.latencies_ms)
+    if not carried:
+        raise TimeoutError("no frame came through")
+    # By the frames that came through: a bridge that is behind must not look cheap.
+    load.cpu_ms_a_second.append(spent / carried * FRAMES_A_SECOND * 1000)
+    load.busy.append(spent / took)
+    load.latencies_ms += exchange.figures.latencies_ms
+    load.late += exchange.figures.late
+    exchange.be_silent()
+    await asyncio.sleep(0.1)
+
+
+async def _barge_in(subject: Subject, figures: Figures) -> None:
+    """Interrupt all calls, one after another, while they all talk."""
+    exchange = subject.exchange
+    exchange.speak()
+    await asyncio.sleep(_LEAD_S)
+    exchange.figures.reset()
+    for _ in range(4):
+        await exchange.interrupt_all()
+    await asyncio.sleep(0.2)
+    figures.stops_ms = exchange.figures.stops_ms
+    exchange.be_silent()
