@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from functions.carriers import carrier_of, leg_of
 from functions.session_end import end_by_carrier
 from functions.session_start import now_ms
-from shared.errors import NotFoundError, SidetoneError
+from shared.errors import ConflictError, NotFoundError, SidetoneError
 
 if TYPE_CHECKING:
     from functions.dependencies import Dependencies
@@ -65,7 +65,7 @@ class CallEvents:
                 await self._note(event, Kind.MEDIA_STARTED, detail=event.status)
             case "MediaStreamingStopped":
                 await self._note(event, Kind.MEDIA_STOPPED, detail=event.status)
-                await self._restart_media(event)
+                await self._restart_media(event, pauses_s=(0.0, *_RESTART_PAUSES_S[1:]))
             case "MediaStreamingFailed":
                 await self._note(event, Kind.MEDIA_FAILED, detail=event.status)
                 await self._restart_media(event)
@@ -144,10 +144,13 @@ class CallEvents:
         session = await self._session()
         await end_by_carrier(self._needs, self._orchestrations, session, reason, self._traceparent)
 
-    async def _restart_media(self, event: CallbackEvent) -> None:
+    async def _restart_media(
+        self, event: CallbackEvent, *, pauses_s: tuple[float, ...] = _RESTART_PAUSES_S
+    ) -> None:
         """Have a media socket that the service has given up opened again while the call is up.
 
-        The next one may be opened at another worker: that is how a call outlives its own.
+        The next one may be opened at another worker: that is how a call outlives its own. Media that stop
+        because the call is over cannot be restarted; that it is over, another event tells.
         """
         from shared.session.log import CallEvent, CallEventKind
         from shared.session.model import EndReason
@@ -163,23 +166,20 @@ class CallEvents:
             and logged.entry.event is CallEventKind.MEDIA_RESTART_ASKED
             and logged.entry.at_ms > since
         ]
-        if len(recent) >= len(_RESTART_PAUSES_S):
-            await self._end(EndReason.PROVIDER_FAILED)
+        if len(recent) >= len(pauses_s):
+            await end_by_carrier(
+                self._needs, self._orchestrations, session, EndReason.PROVIDER_FAILED, self._traceparent
+            )
             return
-        await asyncio.sleep(_RESTART_PAUSES_S[len(recent)])
+        await asyncio.sleep(pauses_s[len(recent)])
         session = await self._session()
         if not session.live:
             return
-        await self._note(event, CallEventKind.MEDIA_RESTART_ASKED)
         try:
             await leg_of(self._needs, session).restart_media()
-        except NotFoundError:
-            await self._end(EndReason.CALLER_HUNG_UP)
-
-    async def _end(self, reason: EndReason) -> None:
-        await end_by_carrier(
-            self._needs, self._orchestrations, await self._session(), reason, self._traceparent
-        )
+        except (NotFoundError, ConflictError):
+            return
+        await self._note(event, CallEventKind.MEDIA_RESTART_ASKED)
 
     async def _tell(self, event: CallbackEvent, text: str, *, respond: bool = True) -> None:
         """Tell the model, as long as there is a conversation."""
