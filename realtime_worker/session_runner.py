@@ -281,7 +281,7 @@ class SessionRunner:
         async for event in socket.events():
             at = now_ms()
             if self._line is not None:
-                await self._line.heed(event)
+                self._line.heed(event)
             effects = conversation.provider_event(event, at)
             if effects:
                 self._apply(effects)

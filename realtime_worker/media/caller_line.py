@@ -45,7 +45,7 @@ class Wire(Protocol):
         """Whether what is sent now leaves at once."""
         ...
 
-    async def send(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Send a text message; a connection that is gone takes it without a word."""
         ...
 
@@ -191,10 +191,10 @@ class CallerLine:
         finally:
             self._passing_on = False
 
-    async def pressed(self, key: str) -> None:
+    def pressed(self, key: str) -> None:
         """The caller pressed a key."""
         if self._interruptible:
-            await self.interrupt()
+            self.interrupt()
         self._tell({"type": "input_audio_buffer.dtmf_event_received", "event": key})
 
     def reached(self, mark: str) -> None:
@@ -217,7 +217,7 @@ class CallerLine:
 
     # --- what the agent says ----------------------------------------------------------------------
 
-    async def play(self, source: AudioSource, audio: bytes) -> None:
+    def play(self, source: AudioSource, audio: bytes) -> None:
         """Pass on a piece of what the agent says."""
         if source is not self._source:
             self._source = source
@@ -228,17 +228,17 @@ class CallerLine:
         if wire is None or self._said or self._stop_owed or not wire.free:
             self._keep_said(source, audio)
         else:
-            await self._send(wire, source, audio)
+            self._send(wire, source, audio)
 
-    async def heed(self, event: Mapping[str, object]) -> None:
+    def heed(self, event: Mapping[str, object]) -> None:
         """Do what an event of the service means for the caller's ear, before anybody else hears of it."""
         match event.get("type"):
             case "input_audio_buffer.speech_started" if self._interruptible:
-                await self.interrupt()
+                self.interrupt()
             case "response.done":
                 response = part(event, "response")
                 if text(response, "status") == "cancelled":
-                    await self.interrupt()
+                    self.interrupt()
                 self.finished(text(response, "id"))
             case _:
                 pass
@@ -250,21 +250,21 @@ class CallerLine:
             self._ends[response_id] = None
             self._end_when_heard(response_id)
 
-    async def interrupt(self) -> None:
+    def interrupt(self) -> None:
         """The caller spoke over the agent: let the carrier drop what it has not played, at once."""
         now_ms = self._now_ms()
         if self._played:
             self._played = False
             self._stop_owed = True
-            await self._stop()
+            self._stop()
         self._tell_cleared(now_ms)
         self._flush_soon()
 
-    async def _stop(self) -> None:
+    def _stop(self) -> None:
         """Tell the carrier to stop if it can be told now; else before anything else is sent."""
         if self._wire is not None and self._framing is not None and self._wire.free:
             self._stop_owed = False
-            await self._wire.send(self._framing.stop())
+            self._wire.send(self._framing.stop())
 
     def _tell_cleared(self, now_ms: float) -> None:
         """Tell, for each response that was cut off, what was heard of it."""
@@ -299,7 +299,7 @@ class CallerLine:
         self._sounding = self._unfinished = response_id
         self._tell({"type": "output_audio_buffer.started", "response_id": response_id})
 
-    async def _send(self, wire: Wire, source: AudioSource, audio: bytes) -> None:
+    def _send(self, wire: Wire, source: AudioSource, audio: bytes) -> None:
         framing = self._framing
         if framing is None:
             return
@@ -308,18 +308,18 @@ class CallerLine:
         self._clock.sent(source, length_ms, self._now_ms())
         message = framing.play(audio)
         if message:
-            await wire.send(message)
+            wire.send(message)
         self._mark_ms += length_ms
         if self._mark_ms >= MARK_EVERY_MS:
-            await self._mark(wire, framing)
+            self._mark(wire, framing)
 
-    async def _mark(self, wire: Wire, framing: Framing) -> None:
+    def _mark(self, wire: Wire, framing: Framing) -> None:
         self._mark_ms = 0.0
         self._marks += 1
         name = f"m{self._marks}"
         if message := framing.mark(name):
             self._clock.marked(name)
-            await wire.send(message)
+            wire.send(message)
 
     def _keep_said(self, source: AudioSource, audio: bytes) -> None:
         self._said.append((source, audio))
@@ -344,11 +344,11 @@ class CallerLine:
                 await asyncio.sleep(CONGESTED_PAUSE_S)
                 continue
             if self._stop_owed:
-                await self._stop()
+                self._stop()
                 continue
             source, audio = self._said.popleft()
             self._said_chars -= len(audio)
-            await self._send(wire, source, audio)
+            self._send(wire, source, audio)
         if not self._said:
             for response_id, handle in list(self._ends.items()):
                 if handle is None:

@@ -43,6 +43,11 @@ UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 
+# Heads of text frames, RFC 6455 section 5.2; the server's are not masked.
+_FINAL_TEXT = 0x81
+_FINAL_TEXT_16, _FINAL_TEXT_64 = b"\x81\x7e", b"\x81\x7f"
+_SHORT, _MEDIUM = 126, 65_535
+
 _OVER = frozenset(
     {
         aiohttp.WSMsgType.CLOSE,
@@ -80,10 +85,20 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
         writer = self._writer
         return writer is not None and writer.transport.get_write_buffer_size() < FREE_BYTES
 
-    async def send(self, message: bytes) -> None:
-        # Whoever reads sees that it is over, and tells.
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError, RuntimeError):
-            await self.send_frame(message, aiohttp.WSMsgType.TEXT)
+    def send(self, message: bytes) -> None:
+        # Straight to the transport: aiohttp would wait for a transport that is behind, and who sends here has
+        # looked whether it is `free`. Whoever reads sees that a connection is over, and tells.
+        writer = self._writer
+        if writer is None or self.closed or writer.transport.is_closing():
+            return
+        size = len(message)
+        if size < _SHORT:
+            head = bytes((_FINAL_TEXT, size))
+        elif size <= _MEDIUM:
+            head = _FINAL_TEXT_16 + size.to_bytes(2, "big")
+        else:
+            head = _FINAL_TEXT_64 + size.to_bytes(8, "big")
+        writer.transport.write(head + message)
 
     async def shut(self, code: int) -> None:
         await self.close(code=code)
@@ -109,10 +124,10 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
             )
 
     async def _read(self, line: CallerLine) -> None:
-        receive, read, hear = self.receive, self._framing.read, line.hear
+        receive, read, hear, text = self.receive, self._framing.read, line.hear, aiohttp.WSMsgType.TEXT
         while True:
             message = await receive()
-            if message.type is not aiohttp.WSMsgType.TEXT:
+            if message.type is not text:
                 if message.type in _OVER:
                     broken = cast("object", message.data)
                     if isinstance(broken, aiohttp.WebSocketError) and broken.code == TOO_BIG:
@@ -140,7 +155,7 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
                 else:
                     await hear(said)
             elif said is not None:
-                await self._told(said, line)
+                self._told(said, line)
 
     def _attach(self, line: CallerLine) -> bool:
         self._attached = line.attach(self, self._framing)
@@ -156,12 +171,12 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
             case _:
                 await self._bad("a binary message")
 
-    async def _told(self, event: MediaEvent, line: CallerLine) -> None:
+    def _told(self, event: MediaEvent, line: CallerLine) -> None:
         match event:
             case StreamOpened():
                 self._attach(line)
             case KeyPressed(key=key):
-                await line.pressed(key)
+                line.pressed(key)
             case MarkReached(name=name):
                 line.reached(name)
 

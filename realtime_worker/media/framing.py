@@ -85,8 +85,8 @@ def checked_audio(audio: bytes) -> bytes:
 
 def duration_ms(audio: bytes) -> float:
     """Return how long base64 audio lasts."""
-    padding = audio.count(b"=", -2) if audio.endswith(b"=") else 0
-    return (len(audio) * 3 // 4 - padding) / _BYTES_PER_MS
+    length = len(audio) * 3 // 4
+    return (length - audio.count(b"=", -2)) / _BYTES_PER_MS if audio[-1:] == b"=" else length / _BYTES_PER_MS
 
 
 def joined(pieces: list[bytes]) -> list[bytes]:

@@ -52,7 +52,7 @@ class PlaybackClock:
         runs = self._runs
         last = runs[-1] if runs else None
         if now_ms >= self._ends_ms:  # all before was heard: there is a pause
-            if last is not None and last.source == source:
+            if last is not None and (last.source is source or last.source == source):
                 last.before_ms += last.length_ms
                 last.begins_ms, last.length_ms = now_ms, length_ms
                 while len(runs) > 1:
@@ -62,7 +62,7 @@ class PlaybackClock:
                 runs.append(_Run(source=source, before_ms=0.0, begins_ms=now_ms, length_ms=length_ms))
             self._ends_ms = now_ms + length_ms
             return
-        if last is not None and last.source == source:
+        if last is not None and (last.source is source or last.source == source):
             last.length_ms += length_ms
         else:
             runs.append(_Run(source=source, before_ms=0.0, begins_ms=self._ends_ms, length_ms=length_ms))

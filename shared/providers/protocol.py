@@ -5,7 +5,7 @@ Event names are the GA Realtime API's; an adapter for another dialect translates
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -35,8 +35,8 @@ class AudioSource:
     content_index: int
 
 
-AudioSink: TypeAlias = Callable[[AudioSource, bytes], Awaitable[None]]
-"""Takes a piece of what the agent says, as base64. It must not wait for anything that can take long."""
+AudioSink: TypeAlias = Callable[[AudioSource, bytes], None]
+"""Takes a piece of what the agent says, as base64."""
 
 
 class ProviderSocket(Protocol):

@@ -53,7 +53,7 @@ class ScriptedSocket:
                 source = AudioSource(
                     response_id=str(event["response_id"]), item_id=str(event["item_id"]), content_index=0
                 )
-                await self._sink(source, str(event["delta"]).encode())
+                self._sink(source, str(event["delta"]).encode())
                 continue
             yield event
 

@@ -25,7 +25,7 @@ class Wire:
         self.sent: list[bytes] = []
         self.code = 0
 
-    async def send(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         self.sent.append(message)
 
     async def shut(self, code: int) -> None:
@@ -107,7 +107,7 @@ async def test_what_is_said_to_nobody_is_kept_for_some_seconds_and_said_when_the
     told: list[Mapping[str, object]] = []
     subject, wire = line(told), Wire()
     for _ in range(SAID_KEPT_MS // 1000 + 5):
-        await subject.play(SOURCE, SECOND)
+        subject.play(SOURCE, SECOND)
     assert subject.lost_said_ms == 5_000
     assert subject.attach(wire, AcsFraming())
     await eventually(lambda: len(wire.sent) == SAID_KEPT_MS // 1000, what="all that was kept is said")
@@ -120,13 +120,13 @@ async def test_a_carrier_that_is_behind_is_told_to_stop_before_anything_else() -
     told: list[Mapping[str, object]] = []
     subject, wire = line(told), Wire()
     subject.attach(wire, AcsFraming())
-    await subject.play(SOURCE, SECOND)
+    subject.play(SOURCE, SECOND)
     wire.free = False
-    await subject.play(SOURCE, SECOND)
-    await subject.interrupt()
+    subject.play(SOURCE, SECOND)
+    subject.interrupt()
     assert STOP not in wire.sent
     following = AudioSource(response_id="r2", item_id="i2", content_index=0)
-    await subject.play(following, FRAME)
+    subject.play(following, FRAME)
     wire.free = True
     await eventually(lambda: len(wire.sent) == 3, what="the carrier is served again")
     assert wire.sent[1:] == [STOP, AcsFraming().play(FRAME)]
@@ -137,10 +137,10 @@ async def test_a_carrier_that_is_behind_is_told_to_stop_before_anything_else() -
 async def test_a_caller_who_interrupted_while_away_hears_nothing_of_it_later() -> None:
     subject, first, second = line(), Wire(), Wire()
     subject.attach(first, AcsFraming())
-    await subject.play(SOURCE, SECOND)
+    subject.play(SOURCE, SECOND)
     subject.detach(first)
-    await subject.play(SOURCE, SECOND)
-    await subject.interrupt()
+    subject.play(SOURCE, SECOND)
+    subject.interrupt()
     subject.attach(second, AcsFraming())
     await eventually(lambda: second.sent == [STOP], what="only the stop is told")
     await subject.close(OVER)
@@ -150,9 +150,9 @@ async def test_an_agent_that_may_not_be_interrupted_is_not() -> None:
     told: list[Mapping[str, object]] = []
     subject, wire = line(told, interruptible=False), Wire()
     subject.attach(wire, AcsFraming())
-    await subject.play(SOURCE, SECOND)
-    await subject.heed({"type": "input_audio_buffer.speech_started"})
-    await subject.pressed("1")
+    subject.play(SOURCE, SECOND)
+    subject.heed({"type": "input_audio_buffer.speech_started"})
+    subject.pressed("1")
     assert STOP not in wire.sent
     assert kinds(told) == ["started", "dtmf_event_received"]
     await subject.close(OVER)
@@ -162,9 +162,9 @@ async def test_an_answer_that_we_cancelled_is_cut_as_if_spoken_over() -> None:
     told: list[Mapping[str, object]] = []
     subject, wire = line(told), Wire()
     subject.attach(wire, AcsFraming())
-    await subject.play(SOURCE, SECOND)
-    await subject.heed({"type": "response.done", "response": {"id": "r1", "status": "cancelled"}})
-    await subject.play(SOURCE, SECOND)
+    subject.play(SOURCE, SECOND)
+    subject.heed({"type": "response.done", "response": {"id": "r1", "status": "cancelled"}})
+    subject.play(SOURCE, SECOND)
     assert [message == STOP for message in wire.sent] == [False, True]
     (cleared,) = [event for event in told if str(event["type"]).endswith("cleared")]
     ((heard),) = cleared["heard"]  # type: ignore[misc]
@@ -177,13 +177,13 @@ async def test_an_answer_is_over_when_it_is_heard_out_and_told_so_once() -> None
     told: list[Mapping[str, object]] = []
     subject, wire = line(told), Wire()
     subject.attach(wire, AcsFraming())
-    await subject.play(SOURCE, FRAME)
+    subject.play(SOURCE, FRAME)
     done = {"type": "response.done", "response": {"id": "r1", "status": "completed"}}
-    await subject.heed(done)
+    subject.heed(done)
     assert kinds(told) == ["started"]
     await eventually(lambda: len(told) == 2, what="it is heard out")
-    await subject.heed(done)
-    await subject.interrupt()
+    subject.heed(done)
+    subject.interrupt()
     assert kinds(told) == ["started", "stopped"], "nothing of it is left to cut off"
 
 

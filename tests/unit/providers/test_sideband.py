@@ -117,7 +117,7 @@ async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_s
             await socket.send_str(frame)
         await socket.close()
 
-    async def sink(source: AudioSource, piece: bytes) -> None:
+    def sink(source: AudioSource, piece: bytes) -> None:
         order.append((source.response_id, source.item_id, source.content_index, piece))
 
     async with connected(behaviour) as socket:
