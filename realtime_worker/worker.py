@@ -23,11 +23,11 @@ from realtime_worker.loops import (
     report_forever,
     sweep_forever,
 )
-from realtime_worker.media.carriers import carriers
+from realtime_worker.media.carriers import acs_calls, carriers
 from realtime_worker.media.reception import Reception
 from realtime_worker.recording.recorder import Recorder
 from realtime_worker.roster import Roster
-from realtime_worker.services import Services
+from realtime_worker.services import Services, no_carrier
 from shared.agents.catalog import AgentCatalog, load_agents
 from shared.errors import SidetoneError, UnavailableError
 from shared.providers import make_provider
@@ -61,7 +61,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     redis = connect(settings)
     pipe = CommandPipe(redis)
     provider = make_provider(settings, ping_s=settings.provider_ping_s)
-    media_carriers = carriers(settings)
+    media_carriers, calls = carriers(settings), acs_calls(settings)
     services = Services(
         settings=settings,
         provider=provider,
@@ -75,6 +75,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         prices=prices,
         recorder=Recorder.from_settings(settings),
         media_transports=frozenset(carrier.transport for carrier in media_carriers),
+        carrier_leg=calls.leg if calls is not None else no_carrier,
     )
     roster = Roster(services)
     metrics.observe_live_sessions(lambda: len(roster))
@@ -141,6 +142,8 @@ async def run_worker(settings: WorkerSettings) -> None:
     finally:
         await runner.cleanup()
         await provider.close()
+        if calls is not None:
+            await calls.close()
         await pipe.close()
         await redis.aclose()
         if services.recorder is not None:

@@ -192,7 +192,7 @@ class WorkerSettings(CommonSettings):
     drain_s: float = Field(default=20.0, ge=0, le=3600, examples=["20"])
     # How long a phone call's media socket may be gone until the carrier is asked to open it, and once more as
     # long until the session ends.
-    media_wait_s: float = Field(default=5.0, gt=0, le=300, examples=["5"])
+    media_wait_s: float = Field(default=30.0, gt=0, le=300, examples=["30"])
     # Of a million tokens, in one currency; what `limits.max_cost` of the agents is counted in.
     token_prices: Annotated[str, AfterValidator(values.token_prices)] = Field(
         default="", examples=[EXAMPLE_PRICES]

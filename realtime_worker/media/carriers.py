@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -15,8 +16,12 @@ from realtime_worker.media.framing import Framing
 from shared.errors import UnavailableError
 from shared.security.acs_tokens import AcsTokenVerifier
 from shared.security.key_set import KeySet
-from shared.session.model import Transport
+from shared.session.model import Session, Transport
+from shared.setting_values import parse_acs_connection_string
 from shared.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from shared.telephony.acs.carrier import AcsCarrier, CallAddresses
 
 ACS_PATH = "/api/v1/media/stream"
 
@@ -56,6 +61,23 @@ class Carrier:
 def carriers(settings: WorkerSettings) -> Sequence[Carrier]:
     """Return the carriers of this worker, also those that are not set: they refuse everybody."""
     return [_acs(settings)]
+
+
+def acs_calls(settings: WorkerSettings) -> AcsCarrier | None:
+    """Return the way to calls at Communication Services, None where this worker is not told how it is let in.
+
+    The control plane asks for media that were given up, when it is told; this is for when it is not.
+    """
+    from shared.telephony.acs.carrier import AcsAccount, AcsCarrier
+
+    endpoint, key = settings.acs_endpoint, ""
+    if settings.acs_connection_string is not None:
+        endpoint, key = parse_acs_connection_string(settings.acs_connection_string.get_secret_value())
+    return AcsCarrier(AcsAccount(endpoint=endpoint, key=key), _no_addresses) if endpoint else None
+
+
+def _no_addresses(session: Session) -> CallAddresses:
+    raise RuntimeError("workers neither answer nor place calls")
 
 
 def _acs(settings: WorkerSettings) -> Carrier:
