@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run call test test-fast check format doctor bench bench-worker lock clean
+.PHONY: help setup run call test test-fast check format doctor bench bench-worker bench-media lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,10 @@ bench: setup ## Measure what the README's figures come from
 bench-worker: setup ## Measure the worker beside other clients of the sideband (ARGS=--quick: a minute)
 	@sh scripts/setup_bench.sh
 	@exec $(BIN)/python -m benchmarks.worker_load $(ARGS)
+
+bench-media: setup ## Measure calls whose audio passes through the worker (ARGS=--quick: half a minute)
+	@sh scripts/setup_bench.sh
+	@exec $(BIN)/python -m benchmarks.media_load $(ARGS)
 
 lock: setup ## Compile the lock files again from requirements*.in (ARGS=--upgrade)
 	$(COMPILE) --python-version 3.11 $(ARGS) requirements.in -o requirements.txt

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Make .venv-bench hold what requirements-bench.txt locks: the peers of `make bench-worker`, apart from the
-# product's environment. Never fails: a peer that is not there is shown as failed in the figures.
+# Make .venv-bench hold what requirements-bench.txt locks: the peers of `make bench-worker` and the floor of
+# `make bench-media`, apart from the product's environment. Never fails: a peer that is not there is shown as
+# failed in the figures.
 set -u
 cd "$(dirname "$0")/.."
 
