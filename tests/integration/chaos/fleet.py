@@ -127,9 +127,9 @@ class Fleet:
     ) -> None:
         if error is not None:
             print(self.tail())
-        for worker in self.workers:  # one that is held could not be stopped
+        for worker in self.workers:  # one would wait for others to take what it holds
             if worker.part.process.returncode is None:
-                worker.signal(signal.SIGCONT)
+                worker.signal(signal.SIGKILL)
         await self.logs.close()
         await self._processes.stop()
         await asyncio.gather(self.redis_line.cut(), self.provider_line.cut())

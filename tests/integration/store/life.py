@@ -36,6 +36,7 @@ async def live_through(redis: Redis) -> list[str]:
     for session in (first, live, erased):
         await _call(redis, store, session.session_id, session)
     await store.erase(erased.session_id)
+    await _phone_call(store)
     await _end(redis, store, first.session_id)
     lines = [line async for line in export_session(redis, first.session_id)]
     await store.erase(first.session_id)
@@ -93,6 +94,15 @@ async def _call(redis: Redis, store: SessionStore, session_id: str, session: Ses
     await EventLog(redis).append(session_id, [a_turn("from outside")])
     assert await ownership.answered_tools(session_id) == {"c1": '{"ok":true}'}
     assert await ownership.lapsed(5) == []
+
+
+async def _phone_call(store: SessionStore) -> None:
+    """A session whose audio a worker carries: begun without a call id, which its carrier tells later."""
+    session = a_session()
+    await store.create(session)
+    await store.begin(session.session_id, "azure_openai")
+    await store.name_call(session.session_id, f"leg_{session.session_id}", answered_at_ms=40)
+    await store.erase(session.session_id)
 
 
 async def _end(redis: Redis, store: SessionStore, session_id: str) -> None:

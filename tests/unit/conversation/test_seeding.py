@@ -243,7 +243,7 @@ def calls_and_turns(draw: st.DrawFn) -> list[LogEntry]:
     return entries
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(calls_and_turns())
 def test_every_call_has_one_output_or_is_open_and_comes_before_it(entries: list[LogEntry]) -> None:
     told = items(entries)
@@ -259,7 +259,7 @@ def test_every_call_has_one_output_or_is_open_and_comes_before_it(entries: list[
         assert kinds == ["function_call", "function_call_output"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(calls_and_turns())
 def test_the_order_is_that_in_which_things_were_spoken(entries: list[LogEntry]) -> None:
     spoken = [
@@ -274,7 +274,7 @@ def test_the_order_is_that_in_which_things_were_spoken(entries: list[LogEntry]) 
     assert all(turn in remaining for turn in spoken), "a subsequence of all turns, in order"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(calls_and_turns())
 def test_what_is_told_is_bounded(entries: list[LogEntry]) -> None:
     history = History(entries)

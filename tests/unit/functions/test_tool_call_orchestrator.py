@@ -69,7 +69,7 @@ def test_the_last_attempts_own_words_reach_the_model() -> None:
 
 def test_a_tool_that_cannot_be_run_at_all_still_gets_a_result_without_internals() -> None:
     run = OrchestrationDriver(tool_call, GIVEN)
-    for _ in range(5):
+    for _ in range(20):
         run.fail(RUN_TOOL)
     given = run.complete(DELIVER_RESULT, {"delivered": True})
     assert given["status"] == "error"
