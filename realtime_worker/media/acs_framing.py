@@ -32,6 +32,8 @@ _PLAY = b'{"Kind":"AudioData","AudioData":{"Data":"'
 _PLAY_END = b'"},"StopAudio":null}'
 _STOP = b'{"Kind":"StopAudio","AudioData":null,"StopAudio":{}}'
 
+_BACKSLASH = ord("\\")
+_CHECK_EVERY = 50
 _RATES = (16_000, SESSION_RATE)
 _KEYS = frozenset("0123456789*#ABCD")
 _KEY_NAMES = {
@@ -48,6 +50,8 @@ class AcsFraming:
 
     def __init__(self) -> None:
         self._resampler: SessionResampler | None = None
+        self._size = 0  # of the last piece that was checked
+        self._unchecked = 0  # since then
 
     def read(self, message: bytes) -> bytes | MediaEvent | None:
         # The service writes its fields in this order; whatever does not look like it is decoded.
@@ -55,7 +59,14 @@ class AcsFraming:
             start = message.find(_DATA) + _DATA_LENGTH
             end = message.find(b'"', start)
             if start >= _DATA_LENGTH and end > start:
-                audio = checked_audio(message[start:end])
+                audio = message[start:end]
+                # All are searched for what could break out of the message that they go into; one in so many,
+                # and those of another size, for anything that is not base64.
+                self._unchecked += 1
+                if end - start != self._size or self._unchecked > _CHECK_EVERY:
+                    self._size, self._unchecked = len(checked_audio(audio)), 0
+                elif _BACKSLASH in audio or not audio.isascii():
+                    raise MalformedMessageError("audio that is not base64")
                 return audio if self._resampler is None else self._resampler.to_session(audio)
         return self._decoded(message)
 

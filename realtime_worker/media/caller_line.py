@@ -34,6 +34,8 @@ MARK_EVERY_MS = 1_000.0
 OVER = 1000
 COME_AGAIN = 1012
 
+_PADDED = ord("=")
+
 _log = get_logger(__name__)
 
 
@@ -303,7 +305,7 @@ class CallerLine:
         framing = self._framing
         if framing is None:
             return
-        length_ms = duration_ms(audio)
+        length_ms = len(audio) / CHARS_PER_MS if audio[-1] != _PADDED else duration_ms(audio)
         self._played = True
         self._clock.sent(source, length_ms, self._now_ms())
         message = framing.play(audio)

@@ -88,17 +88,19 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
     def send(self, message: bytes) -> None:
         # Straight to the transport: aiohttp would wait for a transport that is behind, and who sends here has
         # looked whether it is `free`. Whoever reads sees that a connection is over, and tells.
-        writer = self._writer
-        if writer is None or self.closed or writer.transport.is_closing():
+        writer, size = self._writer, len(message)
+        if writer is None or self._closed:
             return
-        size = len(message)
         if size < _SHORT:
             head = bytes((_FINAL_TEXT, size))
         elif size <= _MEDIUM:
             head = _FINAL_TEXT_16 + size.to_bytes(2, "big")
         else:
             head = _FINAL_TEXT_64 + size.to_bytes(8, "big")
-        writer.transport.write(head + message)
+        try:
+            writer.transport.write(head + message)
+        except RuntimeError:  # how uvloop says that it is closed
+            return
 
     async def shut(self, code: int) -> None:
         await self.close(code=code)

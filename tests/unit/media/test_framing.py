@@ -49,6 +49,20 @@ def test_audio_is_found_whatever_the_shape(frame: bytes) -> None:
     assert AcsFraming().read(frame) == AUDIO
 
 
+def test_a_frame_like_those_before_can_not_break_out_of_its_message_either() -> None:
+    framing = AcsFraming()
+    assert framing.read(as_written(AUDIO)) == AUDIO
+    for bad in (AUDIO[:-1] + b"\\", AUDIO[:-2] + "ä".encode()):
+        with pytest.raises(MalformedMessageError):
+            framing.read(as_written(bad))
+    strange = AUDIO[:-1] + b"!"
+    found = [framing.read(as_written(strange)) for _ in range(10)]
+    assert found == [strange] * 10, "nothing but the service's own refusal comes of it"
+    with pytest.raises(MalformedMessageError):
+        for _ in range(50):
+            framing.read(as_written(strange))
+
+
 def test_a_silent_frame_without_data_is_silence() -> None:
     assert AcsFraming().read(message(kind="AudioData", audioData={"silent": True})) == SILENT_FRAME
     assert (
