@@ -59,8 +59,7 @@ def test_a_frame_like_those_before_can_not_break_out_of_its_message_either() -> 
     found = [framing.read(as_written(strange)) for _ in range(10)]
     assert found == [strange] * 10, "nothing but the service's own refusal comes of it"
     with pytest.raises(MalformedMessageError):
-        for _ in range(50):
-            framing.read(as_written(strange))
+        [framing.read(as_written(strange)) for _ in range(50)]
 
 
 def test_a_silent_frame_without_data_is_silence() -> None:
