@@ -51,9 +51,9 @@ def main(arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    told = json.dumps(_as_json(figures), indent=2)
+    told = json.dumps(as_json(figures), indent=2)
     (run_directory() / "benchmarks" / "media.json").write_text(told + "\n", encoding="utf-8")
-    print(told if options.json else "\n".join([*_as_markdown(figures), "", *machine.sentences()]))
+    print(told if options.json else "\n".join([*as_markdown(figures), "", *machine.sentences()]))
     return 0
 
 
@@ -66,7 +66,7 @@ def _run(makers: dict[str, Maker], plan: Plan) -> list[Figures]:
     return uvloop.run(told)
 
 
-def _as_markdown(figures: list[Figures]) -> list[str]:
+def as_markdown(figures: list[Figures]) -> list[str]:
     floor = next((one.load.cpu_ms for one in figures if one.name == "floor" and not one.failed), 0.0)
     lines = [
         "| | calls | CPU ms of a call's second | times the floor | core busy | p50 ms | p99 ms | late |",
@@ -92,7 +92,7 @@ def _row(title: str, load: Load, floor: float) -> str:
     return f"| {title} | {load.calls} | {load.cpu_ms:.2f} | {times} | {busy} | {delays} | {load.late} |"
 
 
-def _as_json(figures: list[Figures]) -> list[dict[str, object]]:
+def as_json(figures: list[Figures]) -> list[dict[str, object]]:
     def shown(load: Load) -> dict[str, object]:
         return {
             "calls": load.calls,

@@ -134,14 +134,19 @@ class Bridge(Subject):
         self._log.parent.mkdir(parents=True, exist_ok=True)
         python = str(PEERS_PYTHON) if self._program == "floor" else sys.executable
         service = self.exchange.url.replace("http", "ws", 1) + "/openai/v1/realtime"
-        with self._log.open("wb") as log, on_core(self._core):
-            self._child = await asyncio.create_subprocess_exec(
-                python,
-                str(_BRIDGES / f"{self._program}.py"),
-                service,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
+        try:
+            with self._log.open("wb") as log, on_core(self._core):
+                self._child = await asyncio.create_subprocess_exec(
+                    python,
+                    str(_BRIDGES / f"{self._program}.py"),
+                    service,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                )
+        except OSError as error:
+            raise LocalStackError(
+                f"{self._program} cannot be started: {error}; `make bench-media` installs it."
+            ) from error
         assert self._child.stdout is not None
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
