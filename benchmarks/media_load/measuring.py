@@ -23,13 +23,14 @@ Maker = Callable[[Exchange], Subject]
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """calls: at a time, in `rounds` windows of `window_s` a subject, in turns. many: with how many calls the
-    worker is looked at alone, for `many_s`."""
+    worker is looked at alone, for `many_s`. interruptions: of each call, a second apart."""
 
     calls: int
     rounds: int
     window_s: float
     many: tuple[int, ...]
     many_s: float
+    interruptions: int = 4
 
 
 FULL = Plan(calls=50, rounds=8, window_s=2.0, many=(100, 200), many_s=10.0)
@@ -86,7 +87,7 @@ async def measure(
             for name, subject in running.items():
                 await _window(subject, figures[name].load, plan.window_s)
         if ours in running:
-            await _barge_in(running[ours], figures[ours])
+            await _barge_in(running[ours], figures[ours], plan)
             for calls in plan.many:
                 tell(f"{calls} calls, {ours} alone")
                 await running[ours].hold(calls)
@@ -117,13 +118,13 @@ async def _window(subject: Subject, load: Load, seconds: float) -> None:
     await asyncio.sleep(0.1)
 
 
-async def _barge_in(subject: Subject, figures: Figures) -> None:
+async def _barge_in(subject: Subject, figures: Figures, plan: Plan) -> None:
     """Interrupt all calls, one after another, while they all talk."""
     exchange = subject.exchange
     exchange.speak()
     await asyncio.sleep(_LEAD_S)
     exchange.figures.reset()
-    for _ in range(4):
+    for _ in range(plan.interruptions):
         await exchange.interrupt_all()
     await asyncio.sleep(0.2)
     figures.stops_ms = exchange.figures.stops_ms
