@@ -14,6 +14,9 @@ from tests.integration.chaos.story import called
 ANSWERED_WITHIN_S = 60.0
 # Longer than any outage here: who hears nothing for so long says something.
 ASKS_AGAIN_AFTER_S = 25.0
+# What people do between an answer and their next request. Without it a hundred calls fill two processors,
+# and the test shows what a busy machine does.
+THINKS_FOR_S = 1.5
 # The log tells of most answers; what was said while nobody listened, only the caller has heard.
 _LISTEN_EVERY_S = 2.0
 _ANSWERS = {
@@ -60,6 +63,7 @@ class Caller:
             if over.is_set() and turn >= at_least:
                 return
             await self.ask(self.requests[(turn + self.number) % len(self.requests)])
+            await asyncio.sleep(THINKS_FOR_S)
 
     async def ask(self, request: str) -> None:
         """Make one request and wait for the answer to it."""

@@ -19,6 +19,9 @@ from emulators.speech.speaking import CALLER_VOICE, synthesise_all
 from tests.support.eventually import eventually
 from tests.support.realtime_emulator import FAST, SESSION, RunningEmulator, running_emulator
 
+# Real speech in real time: beside a hundred calls it would not be understood.
+pytestmark = pytest.mark.xdist_group("half_the_machine")
+
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[RunningEmulator]:

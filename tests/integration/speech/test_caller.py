@@ -24,6 +24,9 @@ from tests.integration.speech.answerer import CLIENT_TOKEN, FUNCTION_KEY, Answer
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
 
+# Real speech in real time: beside a hundred calls it would not be understood.
+pytestmark = pytest.mark.xdist_group("half_the_machine")
+
 
 @contextlib.asynccontextmanager
 async def call_to(answerer: Answerer) -> AsyncIterator[WebRtcCaller]:
