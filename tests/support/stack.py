@@ -145,8 +145,7 @@ class Stack:
             "realtime",
             "--port",
             "0",
-            "--api-key",
-            self.provider_key,
+            f"--api-key={self.provider_key}",  # one word: a random key may begin with a dash
         ]
         running = self._start("realtime", [*command, *options], self._base_environment())
         self.provider_url = running.url
