@@ -101,8 +101,10 @@ async def session_of(store: SessionStore, call_id: str) -> Session:
 
 async def ended(store: SessionStore, call_id: str) -> Session:
     async def archived() -> Session | None:
-        session = await session_of(store, call_id)
-        return session if session.state is SessionState.ARCHIVED else None
+        # A call is claimed a moment before its session carries it.
+        found = await sessions_of(store, call_id)
+        assert len(found) <= 1
+        return found[0] if found and found[0].state is SessionState.ARCHIVED else None
 
     session = await eventually(archived, what=f"the session of {call_id} is archived")
     assert session is not None
