@@ -8,10 +8,10 @@ from http import HTTPStatus
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.call_events import CallEvents
 from functions.endpoint import Call, durable_endpoint
 from functions.orchestrations import Orchestrations
+from functions.routes import webhooks as routes
 from shared.errors import SidetoneError, UnavailableError
 
 blueprint = df.Blueprint()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from functions.requests import bearer_token
-from functions.routes import Access
+from functions.routes.operation import Access
 from shared.errors import ForbiddenError, NotFoundError
 
 if TYPE_CHECKING:

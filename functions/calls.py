@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.endpoint import Call, durable_endpoint, endpoint
 from functions.orchestrations import Orchestrations
 from functions.requests import json_body, required_text, sdp_offer
 from functions.responses import json_answer, sdp_answer, session_view
+from functions.routes import browser_calls as routes
 from functions.session_end import end_session
 from functions.session_start import started_session
 from shared.errors import ConflictError, SidetoneError, UnavailableError

@@ -15,7 +15,7 @@ import azure.functions as func
 
 from functions.orchestrations import Orchestrations
 from functions.problems import internal_problem, problem_of
-from functions.routes import Access, Operation
+from functions.routes.operation import Access, Operation
 from shared.errors import SidetoneError
 
 if TYPE_CHECKING:

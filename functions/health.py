@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.endpoint import open_endpoint
 from functions.responses import json_answer
+from functions.routes import health as routes
 from shared.errors import SidetoneError
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.endpoint import Call, durable_endpoint
 from functions.orchestrations import ATTACHED, ENDED, SESSION_LIFECYCLE, TOOL_CALL, Orchestrations
 from functions.requests import check_content_type
 from functions.responses import json_answer
+from functions.routes import internal as routes
 from shared.errors import InvalidRequestError, NotFoundError, SidetoneError
 from shared.ids import tool_instance_id
 

@@ -10,10 +10,11 @@ from http import HTTPStatus
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.endpoint import open_endpoint
 from functions.problems import PROBLEM_JSON
-from functions.routes import OPERATIONS, SDP, Access, Answer, Operation
+from functions.routes import OPERATIONS
+from functions.routes import health as routes
+from functions.routes.operation import SDP, Access, Answer, Operation
 
 blueprint = df.Blueprint()
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.authorisation import check_may_see, check_operator
 from functions.call_control import ask_carrier
 from functions.endpoint import Call, durable_endpoint, endpoint
@@ -19,6 +18,7 @@ from functions.orchestrations import TRANSFER_CALL, Orchestrations
 from functions.outbound_calls import OutboundCall, place_call
 from functions.requests import json_body
 from functions.responses import call_view, json_answer, session_view
+from functions.routes import phone_calls as routes
 from functions.session_end import end_session
 from shared.errors import ConflictError, InvalidRequestError
 

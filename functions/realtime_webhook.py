@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.endpoint import Call, durable_endpoint
 from functions.inbound_calls import InboundCalls
 from functions.orchestrations import Orchestrations
 from functions.requests import json_body
+from functions.routes import webhooks as routes
 from shared.errors import InvalidRequestError, UnavailableError
 from shared.ids import parse_call_id
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.authorisation import check_may_see, check_operator
 from functions.carriers import hang_up
 from functions.endpoint import Call, durable_endpoint, endpoint
 from functions.orchestrations import Orchestrations
 from functions.requests import json_body, stream_id, whole_number
 from functions.responses import iso_time, json_answer, nothing, session_view
+from functions.routes import sessions as routes
 from functions.session_end import end_session
 from functions.session_start import now_ms
 from shared.errors import InvalidRequestError

@@ -7,11 +7,11 @@ from http import HTTPStatus
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions import routes
 from functions.endpoint import Call, durable_endpoint
 from functions.orchestrations import Orchestrations
 from functions.requests import json_body
 from functions.responses import json_answer
+from functions.routes import browser_calls as routes
 from functions.session_start import now_ms, started_session
 
 blueprint = df.Blueprint()

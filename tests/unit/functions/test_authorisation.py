@@ -12,7 +12,7 @@ import pytest
 
 from functions.authorisation import OPERATOR_ROLE, Caller, authorise, check_may_see, check_operator
 from functions.dependencies import Dependencies
-from functions.routes import Access
+from functions.routes.operation import Access
 from shared.errors import ForbiddenError, NotFoundError, SidetoneError
 from shared.ids import new_session_id
 from shared.security.tokens import TokenRing

@@ -13,7 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from functions import bodies
 from functions.openapi import document
-from functions.routes import OPERATIONS, Access
+from functions.routes import OPERATIONS
+from functions.routes.operation import Access
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # get_functions() works once a process, so the app is indexed in one of its own.

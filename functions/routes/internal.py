@@ -1,0 +1,28 @@
+"""Operations that only our own workers call."""
+
+from __future__ import annotations
+
+from functions.routes.operation import Access, Answer, Operation
+
+START_TOOL_CALL = Operation(
+    name="start_tool_call",
+    method="POST",
+    path="v1/sessions/{session_id}/tool-calls",
+    access=Access.WORKER,
+    tag="internal",
+    summary="Start the orchestration of a durable tool call; starting it twice is harmless",
+    request="StartDurableTool",
+    answers=(Answer(status=202, description="It runs, or has run.", body="Accepted"),),
+    problems={400: ("invalid_body",), 404: ("session_not_found",)},
+)
+REPORT_LIFECYCLE = Operation(
+    name="report_lifecycle",
+    method="POST",
+    path="v1/sessions/{session_id}/lifecycle",
+    access=Access.WORKER,
+    tag="internal",
+    summary="Tell the session's orchestration that it was attached or has ended; twice or late is harmless",
+    request="LifecycleEvent",
+    answers=(Answer(status=202, description="Noted.", body="Accepted"),),
+    problems={400: ("invalid_body",)},
+)
