@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from shared.session.log import ToolStatus
+from shared.session.model import FactValue
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolResult:
-    """A durable tool finished. `output` is JSON text; a second result for the same call is ignored."""
+    """A durable tool finished. `output` is JSON text; a second result for the same call is ignored.
+
+    facts: what the tool has made known of the session; null forgets one.
+    """
 
     tool_call_id: str
     status: ToolStatus
     output: str
     duration_ms: float
+    facts: Mapping[str, FactValue | None] = field(default_factory=dict[str, FactValue | None], repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,17 @@ class AttachJob:
 
 @dataclass(frozen=True, kw_only=True)
 class StartDurableTool:
-    """Start the orchestration of a durable tool call (starting it twice is harmless)."""
+    """Start the orchestration of a durable tool call (starting it twice is harmless).
+
+    agent: whose call it is; "" for the agent that began the session.
+    """
 
     session_id: str
     tool_call_id: str
     tool: str
     arguments: str
     traceparent: str
+    agent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,12 @@ taken by whoever saw the event.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+from shared.session.model import FactValue
 
 
 class TurnStatus(StrEnum):
@@ -115,25 +118,60 @@ class Interrupted:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolCalled:
-    """A function call of the model, recorded before anything runs. `arguments` is the model's JSON text."""
+    """A function call of the model, recorded before anything runs. `arguments` is the model's JSON text.
+
+    agent: whose call it is.
+    """
 
     tool_call_id: str
     name: str
     arguments: str
     execution: ToolExecution
     response_id: str
+    agent: str = ""
     at_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolFinished:
-    """The one output of a tool call, recorded before it is sent. `output` is JSON text for the model."""
+    """The one output of a tool call, recorded before it is sent. `output` is JSON text for the model.
+
+    facts: what the server knows from now on; null forgets one.
+    """
 
     tool_call_id: str
     name: str
     status: ToolStatus
     output: str
     duration_ms: float
+    facts: Mapping[str, FactValue | None] = field(default_factory=dict[str, FactValue | None], repr=False)
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """Another agent takes over the call; recorded before it does, together with the call's output.
+
+    context: the names of what was told along; the values are in the call's arguments. reason: the value of
+    the context's `reason`, where it has one.
+    """
+
+    tool_call_id: str
+    from_agent: str
+    to_agent: str
+    to_version: str
+    context: tuple[str, ...] = ()
+    reason: str = ""
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardrailTripped:
+    """The agent began to say what it must not; the response was cut off. `rule` is the guardrail's name."""
+
+    rule: str
+    agent: str
+    response_id: str
     at_ms: int
 
 
@@ -240,6 +278,8 @@ LogEntry: TypeAlias = (
     | Interrupted
     | ToolCalled
     | ToolFinished
+    | HandedOver
+    | GuardrailTripped
     | ResponseUsage
     | ErrorRecorded
     | CommandReceived

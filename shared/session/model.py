@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class SessionState(StrEnum):
@@ -78,10 +79,38 @@ class Usage:
     cost_micros: int = 0
 
 
+FactValue: TypeAlias = str | int | float | bool
+"""What the server may know of a session, under a name, as in member_verified: true."""
+
+
+def holds(value: FactValue | None) -> bool:
+    """Return whether a fact counts as known: false and an empty text say that it is not."""
+    return value is not None and value is not False and value != ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a conversation stands beyond its words: who speaks for us, and what the server knows.
+
+    agent, agent_version: who speaks now. previous_agent: who handed the call over, "" before that happened.
+    facts: set by tools, never by the model's word.
+    context: what the last handoff brought along. handoffs: how many there were.
+    """
+
+    agent: str
+    agent_version: str
+    facts: Mapping[str, FactValue] = field(default_factory=dict[str, FactValue], repr=False)
+    previous_agent: str = ""
+    context: Mapping[str, FactValue] = field(default_factory=dict[str, FactValue], repr=False)
+    handoffs: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """What Redis keeps of one session. Times are Unix milliseconds; 0 means not yet.
 
+    agent, agent_version: who began the call; the version covers everyone it can be handed to.
+    standing: who speaks now and what is known, None until either has changed.
     principal: a digest of who started it, never the credential.
     epoch, owner: the lease's fencing number and the worker that holds it (0 and "" when nobody does).
     inbox_cursor: the id of the last inbox entry whose effects are recorded.
@@ -113,7 +142,13 @@ class Session:
     traceparent: str = ""
     direction: str = ""
     answered_at_ms: int = 0
+    standing: Standing | None = None
 
     @property
     def live(self) -> bool:
         return self.state in LIVE_STATES
+
+    @property
+    def current_agent(self) -> str:
+        """The name of the agent that speaks now."""
+        return self.standing.agent if self.standing else self.agent

@@ -17,12 +17,13 @@ from redis.asyncio import Redis
 from shared.errors import ConflictError, FencedError
 from shared.session.codec import LOG
 from shared.session.log import Attached, LogEntry, StateChanged, ToolCalled, ToolFinished
-from shared.session.model import SessionState, Usage
+from shared.session.model import SessionState, Standing, Usage
 from shared.store import keys, scripts
 from shared.store.command_pipe import CommandPipe
 from shared.store.connection import answered
 from shared.store.event_log import entry_args, ids_of, session_not_found
 from shared.store.keys import SessionKeys
+from shared.store.record import standing_text
 from shared.store.script import nonce
 from shared.store.sessions import drop_lease, session_ended
 
@@ -146,6 +147,7 @@ class Ownership:
         reason: str = "",
         usage: Usage | None = None,
         inbox_cursor: str | None = None,
+        standing: Standing | None = None,
         commit_id: str = "",
     ) -> list[str]:
         """Write as the owner, all or nothing, in one call; return the ids of `entries`.
@@ -158,6 +160,7 @@ class Ownership:
         reason: an EndReason, kept with ENDED.
         usage: the sums so far; they replace what is stored.
         inbox_cursor: the last inbox entry whose effects are recorded with this.
+        standing: who speaks now and what is known; it replaces what is stored.
         commit_id: the same for every attempt at the same commit, so that one whose answer was lost is
             not written twice; leave it empty for a commit that is attempted once.
 
@@ -175,6 +178,7 @@ class Ownership:
             _moment(entries, state),
             inbox_cursor or "",
             _sums(usage) if usage else "",
+            standing_text(standing),
             *entry_args(entries),
         ]
         status, *rest = await scripts.COMMIT.run(self._pipe, SessionKeys(session_id).all, args)

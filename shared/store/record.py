@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from shared.errors import SidetoneError
-from shared.session.model import Session, SessionState, Transport, Usage
+from shared.session.model import Session, SessionState, Standing, Transport, Usage
 
 _TEXTS = (
     "session_id",
@@ -25,6 +25,7 @@ _TEXTS = (
 _NUMBERS = ("created_at_ms", "epoch", "connected_at_ms", "ended_at_ms", "max_duration_s")
 # Records of an earlier version have none of these.
 _LATER_TEXTS = ("direction",)
+_STANDING = "standing"
 _LATER_NUMBERS = ("answered_at_ms",)
 _USAGE = ("responses", "input_tokens", "cached_tokens", "output_tokens", "cost_micros")
 
@@ -36,7 +37,13 @@ def to_fields(session: Session) -> dict[str, str]:
     fields["transport"] = session.transport.value
     fields["variables"] = msgspec.json.encode(dict(session.variables)).decode()
     fields.update((name, str(getattr(session.usage, name))) for name in _USAGE)
+    fields[_STANDING] = standing_text(session.standing)
     return fields
+
+
+def standing_text(standing: Standing | None) -> str:
+    """Return what the record keeps of `standing`: JSON, or "" for None."""
+    return msgspec.json.encode(standing).decode() if standing else ""
 
 
 def from_fields(fields: Mapping[str, str]) -> Session:
@@ -53,6 +60,8 @@ def from_fields(fields: Mapping[str, str]) -> Session:
         values["state"] = SessionState(fields["state"])
         values["transport"] = Transport(fields["transport"])
         values["variables"] = msgspec.json.decode(fields["variables"], type=dict[str, str])
+        if standing := fields.get(_STANDING):
+            values[_STANDING] = msgspec.json.decode(standing, type=Standing)
         values["usage"] = Usage(**{name: int(fields[name]) for name in _USAGE})
         return msgspec.convert(values, Session)
     except (KeyError, ValueError, msgspec.MsgspecError) as error:

@@ -227,7 +227,7 @@ return {'ok'}
 )
 
 # ARGV: nonce, epoch, state or '', reason, at_ms or '', inbox cursor or '',
-# usage (five numbers and spaces) or '', entries.
+# usage (five numbers and spaces) or '', standing (JSON) or '', entries.
 COMMIT = _session_script(
     "commit",
     """
@@ -257,10 +257,11 @@ if ARGV[7] ~= '' then
   set('cached_tokens', cached); set('output_tokens', output)
   set('cost_micros', cost)
 end
+if ARGV[8] ~= '' then set('standing', ARGV[8]) end
 if #changes > 0 then redis.call('HSET', RECORD, unpack(changes)) end
 
-local ids = append(ARGV[2], 8)
-if #ARGV > 7 then remember(ARGV[1], ids) end
+local ids = append(ARGV[2], 9)
+if #ARGV > 8 then remember(ARGV[1], ids) end
 refresh()
 return {'ok', ids}
 """,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from shared.tools.context import ToolContext
 from shared.tools.definition import Tool, ToolDefinitionError, tool
+from shared.tools.facts import Facts
 from shared.tools.refusal import ToolRefusedError
 
-__all__ = ["Tool", "ToolContext", "ToolDefinitionError", "ToolRefusedError", "tool"]
+__all__ = ["Facts", "Tool", "ToolContext", "ToolDefinitionError", "ToolRefusedError", "tool"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.tools.facts import Facts
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToolContext:
@@ -14,6 +16,7 @@ class ToolContext:
         an effect stores it beside the effect and returns the first result when it meets it again.
     agent: the name of the agent that calls.
     variables: the values that the session was started with (not the agent's defaults).
+    facts: what the server knows of the session; a tool can set some.
     """
 
     session_id: str
@@ -21,3 +24,4 @@ class ToolContext:
     idempotency_key: str
     agent: str
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    facts: Facts = field(default_factory=Facts, repr=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_type_hints
 
 from shared.errors import SidetoneError
 from shared.session.log import ToolExecution
 from shared.tools.context import ToolContext
+from shared.tools.facts import check_fact_name
 from shared.tools.parameters import ArgumentReader, UnusableParametersError, read_parameters
 
 # An inline tool keeps the caller waiting; beyond this it has to be durable, so that the agent can talk on.
@@ -49,6 +50,8 @@ class Tool:
     idempotent: whether running it twice for one call is harmless; only then is it ever run again.
     timeout_s: seconds one attempt may take.
     max_result_bytes: how much JSON text, in UTF-8 bytes, it may return.
+    requires: facts that must be known of the session before it may run.
+    sets_facts: facts that it may set.
     parameters: JSON schema of the arguments: one flat object, closed (additionalProperties false).
     """
 
@@ -62,6 +65,8 @@ class Tool:
     function: ToolFunction = field(repr=False)
     reader: ArgumentReader = field(repr=False)
     context_parameter: str = field(default="", repr=False)
+    requires: tuple[str, ...] = ()
+    sets_facts: tuple[str, ...] = ()
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         return self.function(*args, **kwargs)
@@ -86,6 +91,8 @@ def tool(
     idempotent: bool = False,
     timeout_s: float | None = None,
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+    requires: Collection[str] = (),
+    sets_facts: Collection[str] = (),
     name: str = "",
     description: str = "",
 ) -> Callable[[ToolFunction], Tool]:
@@ -123,6 +130,14 @@ def tool(
             )
         if not 1 <= max_result_bytes <= LARGEST_MAX_RESULT_BYTES:
             raise wrong(f"max_result_bytes is 1 to {LARGEST_MAX_RESULT_BYTES}, not {max_result_bytes}.")
+        for field_name, facts in (("requires", requires), ("sets_facts", sets_facts)):
+            try:
+                if isinstance(facts, str):
+                    raise ValueError("write a list, even of one fact")
+                for fact in facts:
+                    check_fact_name(fact)
+            except ValueError as error:
+                raise wrong(f"{field_name}: {error}.") from error
         try:
             hints = get_type_hints(function, include_extras=True)
         except (NameError, TypeError, AttributeError) as error:
@@ -150,6 +165,8 @@ def tool(
             function=function,
             reader=reader,
             context_parameter=context_parameter,
+            requires=tuple(requires),
+            sets_facts=tuple(sets_facts),
         )
 
     return decorate

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import assert_never
@@ -14,6 +14,7 @@ from typing import assert_never
 from pydantic_core import to_json
 
 from shared.session.log import ToolStatus
+from shared.session.model import FactValue
 from shared.tools.context import ToolContext
 from shared.tools.deadlines import (
     Ending,
@@ -40,6 +41,7 @@ class ToolOutcome:
     duration_ms: wall time of the attempt.
     code: stable failure code, "" when status is OK.
     retryable: running the same call again is harmless and may help.
+    facts: what the server knows of the session from now on; None forgets one.
     """
 
     status: ToolStatus
@@ -47,6 +49,7 @@ class ToolOutcome:
     duration_ms: float
     code: str = ""
     retryable: bool = False
+    facts: Mapping[str, FactValue | None] = field(default_factory=dict[str, FactValue | None], repr=False)
 
 
 async def run_tool(tool: Tool, arguments_json: str, context: ToolContext) -> ToolOutcome:
@@ -67,7 +70,7 @@ async def run_tool(tool: Tool, arguments_json: str, context: ToolContext) -> Too
     ending = await _call(tool, arguments)
     match ending:
         case Returned(value=result):
-            return attempt.returned(result)
+            return attempt.returned(result, context.facts.changes)
         case Raised(error=error):
             return attempt.raised(error)
         case TimedOut():
@@ -108,11 +111,20 @@ class _Attempt:
         self._tool = tool
         self._started = time.perf_counter()
 
-    def returned(self, result: _Rendered | _NotJson) -> ToolOutcome:
+    def returned(self, result: _Rendered | _NotJson, facts: Mapping[str, FactValue | None]) -> ToolOutcome:
         tool = self._tool
+        if undeclared := sorted(facts.keys() - set(tool.sets_facts)):
+            _log.error(
+                "a tool set a fact that it does not declare", extra={"tool": tool.name, "facts": undeclared}
+            )
+            return self._failed(
+                "tool_failed", f"{tool.name} failed. Tell the caller that it did not work just now."
+            )
         match result:
             case _Rendered(utf8=utf8) if len(utf8) <= tool.max_result_bytes:
-                return ToolOutcome(status=ToolStatus.OK, output=utf8.decode(), duration_ms=self._elapsed_ms())
+                return ToolOutcome(
+                    status=ToolStatus.OK, output=utf8.decode(), duration_ms=self._elapsed_ms(), facts=facts
+                )
             case _Rendered(utf8=utf8):
                 size, limit = len(utf8), tool.max_result_bytes
                 _log.error(
