@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from shared.agents.prompt import Prompt
 from shared.errors import InvalidRequestError
+from shared.mcp.server import McpServer
 from shared.session.model import Transport
 from shared.tools.definition import Tool
 
@@ -97,6 +98,7 @@ class Agent:
     greeting: what it says first, word for word; "" lets the caller begin.
     farewell: what it says before the server ends the call for a limit; "" ends it without a word.
     max_output_tokens: per response, 1 to 4096, or "inf".
+    mcp_servers: by name, where more tools come from; the worker finds them out.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Agent:
     prompt: Prompt = field(repr=False)
     variables: Mapping[str, Variable] = field(default_factory=dict[str, Variable])
     tools: Mapping[str, Tool] = field(default_factory=dict[str, Tool])
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict[str, McpServer])
     turn_detection: TurnDetection = field(default_factory=ServerVad)
     farewell: str = ""
     limits: AgentLimits = field(default_factory=AgentLimits)

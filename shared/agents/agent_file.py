@@ -9,6 +9,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.agents.mcp_section import McpServerSection, McpServersSection, told_of_server
 from shared.agents.problems import Problem, did_you_mean
 from shared.agents.yaml_source import Location, YamlDocument, field_name
 
@@ -63,6 +64,7 @@ class AgentFile(_Section):
     farewell: str = "Thank you for calling. Goodbye."
     variables: dict[VariableName, VariableSection] = Field(default_factory=dict[str, VariableSection])
     tools: list[ToolReference] = Field(default_factory=list[str])
+    mcp_servers: McpServersSection = Field(default_factory=dict[str, McpServerSection])
     turn_detection: Annotated[ServerVadSection | SemanticVadSection, Field(discriminator="type")] = (
         ServerVadSection(type="server_vad")
     )
@@ -109,6 +111,8 @@ def _problem(details: ErrorDetails, document: YamlDocument, file: Path) -> Probl
 
 def _told(details: ErrorDetails, location: Location) -> tuple[str, str]:
     last = str(location[-1]) if location else ""
+    if location[:1] == ("mcp_servers",):
+        return told_of_server(details, last)
     if last == "max_output_tokens":
         return f"must be a number from 1 to 4096, or inf; not {_shown(details['input'])}.", ""
     match details["type"]:

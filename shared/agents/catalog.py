@@ -15,6 +15,7 @@ from shared.agents.agent import (
     Variable,
 )
 from shared.agents.agent_file import AgentFile, SemanticVadSection, ServerVadSection, read_agent_file
+from shared.agents.mcp_section import mcp_servers
 from shared.agents.problems import AgentLoadError, Problem, did_you_mean
 from shared.agents.prompt import Prompt, PromptLibrary
 from shared.agents.tool_modules import ToolModules, ToolReferenceError
@@ -118,6 +119,7 @@ class _Loader:
                 for name, found in written.variables.items()
             },
             tools=tools,
+            mcp_servers=mcp_servers(written.mcp_servers),
             turn_detection=_turn_detection(written.turn_detection),
             farewell=written.farewell.strip(),
             limits=AgentLimits(

@@ -13,7 +13,7 @@ from shared.errors import SidetoneError
 from shared.session.log import ToolExecution
 from shared.tools.context import ToolContext
 from shared.tools.facts import check_fact_name
-from shared.tools.parameters import ArgumentReader, UnusableParametersError, read_parameters
+from shared.tools.parameters import ReadsArguments, UnusableParametersError, read_parameters
 
 # An inline tool keeps the caller waiting; beyond this it has to be durable, so that the agent can talk on.
 MAX_INLINE_TIMEOUT_S = 30.0
@@ -63,7 +63,7 @@ class Tool:
     max_result_bytes: int
     parameters: Mapping[str, object] = field(repr=False)
     function: ToolFunction = field(repr=False)
-    reader: ArgumentReader = field(repr=False)
+    reader: ReadsArguments = field(repr=False)
     context_parameter: str = field(default="", repr=False)
     requires: tuple[str, ...] = ()
     sets_facts: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, cast, get_origin
+from typing import Annotated, Protocol, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -37,6 +37,14 @@ class InvalidArgumentsError(Exception):
     def __init__(self, problems: list[ArgumentProblem]) -> None:
         super().__init__(f"{len(problems)} problem(s) with the arguments")
         self.problems = problems
+
+
+class ReadsArguments(Protocol):
+    """From the model's JSON text to the keyword arguments of a tool's function."""
+
+    def read(self, arguments_json: str) -> dict[str, object]:
+        """Return the keyword arguments; raise InvalidArgumentsError with all that is wrong."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
