@@ -103,7 +103,9 @@ async def run_in_thread_within(seconds: float, work: Callable[[], T]) -> Ending[
 async def _guarded(work: Callable[[], Awaitable[T]]) -> Ending[T]:
     try:
         return Returned(value=await work())
-    except (Exception, SystemExit) as error:
+    except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # also SystemExit: a tool must not decide about the process
         return Raised(error=error)
 
 

@@ -11,8 +11,21 @@ from typing import Literal, TypeAlias, get_type_hints
 
 from shared.errors import SidetoneError
 from shared.session.log import ToolExecution
-from shared.tools.context import ToolContext
-from shared.tools.facts import check_fact_name
+from shared.tools.approval import ApprovalRule
+from shared.tools.injection import Injection, UnusableInjectionError, injected
+from shared.tools.options import (
+    DEFAULT_ATTEMPTS,
+    DEFAULT_BACKOFF_S,
+    DurableOptions,
+    Filler,
+    OnCallEnd,
+    UnusableOptionError,
+    check_cancellable,
+    durable_options,
+    fact_names,
+    filler,
+    redacted_fields,
+)
 from shared.tools.parameters import ReadsArguments, UnusableParametersError, read_parameters
 
 # An inline tool keeps the caller waiting; beyond this it has to be durable, so that the agent can talk on.
@@ -52,7 +65,12 @@ class Tool:
     max_result_bytes: how much JSON text, in UTF-8 bytes, it may return.
     requires: facts that must be known of the session before it may run.
     sets_facts: facts that it may set.
+    redact: fields of arguments and result, at any depth, that no person and no sink gets to read.
+    speak_while_running: what the agent says when it takes long; None for nothing.
+    cancel_on_interrupt: whether it is cancelled when the caller begins to speak.
+    durable: how its orchestration treats it, where it has one.
     parameters: JSON schema of the arguments: one flat object, closed (additionalProperties false).
+    injection: the parameters of the function that are filled in by their type.
     """
 
     name: str
@@ -64,9 +82,13 @@ class Tool:
     parameters: Mapping[str, object] = field(repr=False)
     function: ToolFunction = field(repr=False)
     reader: ReadsArguments = field(repr=False)
-    context_parameter: str = field(default="", repr=False)
+    injection: Injection = field(default_factory=Injection, repr=False)
     requires: tuple[str, ...] = ()
     sets_facts: tuple[str, ...] = ()
+    redact: tuple[str, ...] = ()
+    speak_while_running: Filler | None = None
+    cancel_on_interrupt: bool = False
+    durable: DurableOptions = field(default_factory=DurableOptions)
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         return self.function(*args, **kwargs)
@@ -93,14 +115,25 @@ def tool(
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
     requires: Collection[str] = (),
     sets_facts: Collection[str] = (),
+    redact: Collection[str] = (),
+    speak_while_running: str | Filler | None = None,
+    cancel_on_interrupt: bool = False,
+    attempts: int = DEFAULT_ATTEMPTS,
+    backoff_s: float = DEFAULT_BACKOFF_S,
+    deadline_s: float | None = None,
+    approval: ApprovalRule | None = None,
+    compensate: ToolFunction | None = None,
+    notify: ToolFunction | None = None,
+    on_call_end: OnCallEnd = "continue",
     name: str = "",
     description: str = "",
 ) -> Callable[[ToolFunction], Tool]:
     """Make a tool of a function, sync or async.
 
     Its parameters are either typed one by one (`Annotated[str, Field(description="…")]`), or one
-    pydantic model. A parameter annotated ToolContext is injected. It returns anything that pydantic can
-    turn into JSON. Name and description default to the function's name and docstring.
+    pydantic model. Parameters annotated ToolContext, ToolSession, Facts, Clock, aiohttp.ClientSession or
+    IdempotencyKey are injected. It returns anything that pydantic can turn into JSON. Name and description
+    default to the function's name and docstring. The options are told by Tool and DurableOptions.
 
     Raises ToolDefinitionError where the function can't be a tool.
     """
@@ -130,29 +163,36 @@ def tool(
             )
         if not 1 <= max_result_bytes <= LARGEST_MAX_RESULT_BYTES:
             raise wrong(f"max_result_bytes is 1 to {LARGEST_MAX_RESULT_BYTES}, not {max_result_bytes}.")
-        for field_name, facts in (("requires", requires), ("sets_facts", sets_facts)):
-            try:
-                if isinstance(facts, str):
-                    raise ValueError("write a list, even of one fact")
-                for fact in facts:
-                    check_fact_name(fact)
-            except ValueError as error:
-                raise wrong(f"{field_name}: {error}.") from error
         try:
             hints = get_type_hints(function, include_extras=True)
         except (NameError, TypeError, AttributeError) as error:
             raise wrong(
                 f"a type of its parameters can't be found ({error}); import it in the module."
             ) from error
-        contexts = [
-            parameter for parameter, hint in hints.items() if hint is ToolContext and parameter != "return"
-        ]
-        if len(contexts) > 1:
-            raise wrong("only one parameter can be the ToolContext.")
-        context_parameter = contexts[0] if contexts else ""
         try:
-            reader = read_parameters(function, hints, leave_out=context_parameter)
-        except UnusableParametersError as error:
+            filled = injected(function, hints)
+            reader = read_parameters(function, hints, leave_out=filled)
+            if cancel_on_interrupt:
+                check_cancellable(function, where)
+            own = [
+                parameter for parameter in inspect.signature(function).parameters if parameter not in filled
+            ]
+            requires_facts, facts_set = fact_names("requires", requires), fact_names("sets_facts", sets_facts)
+            masked = redacted_fields(redact, reader.schema, hints.get("return"))
+            spoken = filler(speak_while_running)
+            durable = durable_options(
+                where,
+                own,
+                reader.schema,
+                attempts=attempts,
+                backoff_s=backoff_s,
+                deadline_s=deadline_s,
+                approval=approval,
+                compensate=compensate,
+                notify=notify,
+                on_call_end=on_call_end,
+            )
+        except (UnusableParametersError, UnusableInjectionError, UnusableOptionError) as error:
             raise wrong(str(error)) from error
         return Tool(
             name=called,
@@ -164,9 +204,13 @@ def tool(
             parameters=reader.schema,
             function=function,
             reader=reader,
-            context_parameter=context_parameter,
-            requires=tuple(requires),
-            sets_facts=tuple(sets_facts),
+            injection=filled,
+            requires=requires_facts,
+            sets_facts=facts_set,
+            redact=masked,
+            speak_while_running=spoken,
+            cancel_on_interrupt=cancel_on_interrupt,
+            durable=durable,
         )
 
     return decorate

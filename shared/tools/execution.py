@@ -15,6 +15,8 @@ from pydantic_core import to_json
 
 from shared.session.log import ToolStatus
 from shared.session.model import FactValue
+from shared.tools.approval import ApprovalNeededError
+from shared.tools.approval_gate import ApprovalAsked, asks_first
 from shared.tools.context import ToolContext
 from shared.tools.deadlines import (
     Ending,
@@ -42,6 +44,7 @@ class ToolOutcome:
     code: stable failure code, "" when status is OK.
     retryable: running the same call again is harmless and may help.
     facts: what the server knows of the session from now on; None forgets one.
+    began: the function was entered, so it may have had an effect.
     """
 
     status: ToolStatus
@@ -50,10 +53,25 @@ class ToolOutcome:
     code: str = ""
     retryable: bool = False
     facts: Mapping[str, FactValue | None] = field(default_factory=dict[str, FactValue | None], repr=False)
+    began: bool = False
 
 
 async def run_tool(tool: Tool, arguments_json: str, context: ToolContext) -> ToolOutcome:
-    """Run `tool` once with the model's arguments. Raises nothing but CancelledError.
+    """Run an inline `tool` once with the model's arguments. Raises nothing but CancelledError.
+
+    As `attempt_tool`; one that asks for an approval has failed.
+    """
+    ending = await attempt_tool(tool, arguments_json, context)
+    if isinstance(ending, ApprovalAsked):
+        _log.error("an inline tool asked for an approval; only durable ones can", extra={"tool": tool.name})
+        return _Attempt(tool).failed_for_good()
+    return ending
+
+
+async def attempt_tool(tool: Tool, arguments_json: str, context: ToolContext) -> ToolOutcome | ApprovalAsked:
+    """Run `tool` once with the model's arguments; or find that a person has to be asked first.
+
+    Raises nothing but CancelledError.
 
     Codes: invalid_arguments (INVALID); tool_timeout (TIMEOUT); tool_failed, tools_busy,
     result_not_json, result_too_large, and whatever code a ToolRefusedError carries (ERROR).
@@ -65,12 +83,15 @@ async def run_tool(tool: Tool, arguments_json: str, context: ToolContext) -> Too
         return attempt.invalid(error.problems)
     except Exception as error:  # a validator of the tool's own raised something unexpected
         return attempt.raised(error)
-    if tool.context_parameter:
-        arguments[tool.context_parameter] = context
-    ending = await _call(tool, arguments)
+    if context.approval is None and (asked := asks_first(tool, arguments, context)):
+        return asked
+    attempt.began = True
+    ending = await _call(tool, {**arguments, **tool.injection.values(context)})
     match ending:
         case Returned(value=result):
             return attempt.returned(result, context.facts.changes)
+        case Raised(error=ApprovalNeededError() as error):
+            return ApprovalAsked(question=error.question, expires_s=error.expires_s, began=True)
         case Raised(error=error):
             return attempt.raised(error)
         case TimedOut():
@@ -110,6 +131,7 @@ class _Attempt:
     def __init__(self, tool: Tool) -> None:
         self._tool = tool
         self._started = time.perf_counter()
+        self.began = False
 
     def returned(self, result: _Rendered | _NotJson, facts: Mapping[str, FactValue | None]) -> ToolOutcome:
         tool = self._tool
@@ -117,13 +139,15 @@ class _Attempt:
             _log.error(
                 "a tool set a fact that it does not declare", extra={"tool": tool.name, "facts": undeclared}
             )
-            return self._failed(
-                "tool_failed", f"{tool.name} failed. Tell the caller that it did not work just now."
-            )
+            return self.failed_for_good()
         match result:
             case _Rendered(utf8=utf8) if len(utf8) <= tool.max_result_bytes:
                 return ToolOutcome(
-                    status=ToolStatus.OK, output=utf8.decode(), duration_ms=self._elapsed_ms(), facts=facts
+                    status=ToolStatus.OK,
+                    output=utf8.decode(),
+                    duration_ms=self._elapsed_ms(),
+                    facts=facts,
+                    began=True,
                 )
             case _Rendered(utf8=utf8):
                 size, limit = len(utf8), tool.max_result_bytes
@@ -155,6 +179,11 @@ class _Attempt:
             retryable=self._tool.idempotent,
         )
 
+    def failed_for_good(self) -> ToolOutcome:
+        return self._failed(
+            "tool_failed", f"{self._tool.name} failed. Tell the caller that it did not work just now."
+        )
+
     def invalid(self, problems: list[ArgumentProblem]) -> ToolOutcome:
         return self._failed(
             "invalid_arguments",
@@ -176,6 +205,7 @@ class _Attempt:
 
     def not_started(self) -> ToolOutcome:
         _log.error("no thread is free for a tool", extra={"tool": self._tool.name})
+        self.began = False
         return self._failed("tools_busy", "Too much is going on; try again in a moment.", retryable=True)
 
     def _failed(
@@ -187,6 +217,7 @@ class _Attempt:
             duration_ms=self._elapsed_ms(),
             code=code,
             retryable=retryable,
+            began=self.began,
         )
 
     def _elapsed_ms(self) -> float:

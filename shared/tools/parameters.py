@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Protocol, cast, get_origin
 
@@ -73,16 +73,16 @@ class ArgumentReader:
 
 
 def read_parameters(
-    function: Callable[..., object], hints: Mapping[str, object], *, leave_out: str = ""
+    function: Callable[..., object], hints: Mapping[str, object], *, leave_out: Container[str] = ()
 ) -> ArgumentReader:
-    """Return the reader for the parameters of `function`, without the one called `leave_out`.
+    """Return the reader for the parameters of `function`, without those in `leave_out`.
 
     hints: the function's resolved annotations. Raises UnusableParametersError.
     """
     parameters = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
-        if name != leave_out
+        if name not in leave_out
     }
     for name, parameter in parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
