@@ -72,6 +72,13 @@ class ConflictError(SidetoneError):
         super().__init__(code, detail, status=HTTPStatus.CONFLICT)
 
 
+class GoneError(SidetoneError):
+    """What the request names was there, and its time is over."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail, status=HTTPStatus.GONE)
+
+
 class TooManyRequestsError(SidetoneError):
     """A rate or concurrency limit refused the request."""
 

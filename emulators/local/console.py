@@ -18,6 +18,8 @@ from rich.text import Text
 
 from shared.session.log import (
     AgentTurn,
+    ApprovalDecided,
+    ApprovalRequested,
     Archived,
     Attached,
     AudioStarted,
@@ -31,7 +33,9 @@ from shared.session.log import (
     StateChanged,
     ToolCalled,
     ToolFinished,
+    ToolProgressed,
     ToolStatus,
+    ToolUndone,
     TurnStatus,
     UserTurn,
 )
@@ -86,6 +90,16 @@ def lines_of(entry: LogEntry) -> list[Line]:
             result = f"{entry.name} = {_compact(entry.output)}"
             style = "yellow" if entry.status is ToolStatus.OK else "red"
             return [_line(entry.at_ms, "tool", result, f"{entry.status} in {_ms(entry.duration_ms)}", style)]
+        case ToolProgressed():
+            return [_line(entry.at_ms, "tool", entry.text, "progress", "dim")]
+        case ToolUndone():
+            outcome = "undone" if entry.succeeded else "could not be undone"
+            return [_line(entry.at_ms, "tool", f"{entry.name} {outcome}", "", "yellow")]
+        case ApprovalRequested():
+            return [_line(entry.at_ms, "approval", entry.question, f"asked for {entry.tool}", "magenta")]
+        case ApprovalDecided():
+            by = f"by {entry.by}" if entry.by else ""
+            return [_line(entry.at_ms, "approval", entry.state, by, "magenta")]
         case ErrorRecorded():
             return [_line(entry.at_ms, "error", f"{entry.source}: {entry.code}", entry.detail, "red")]
         case CommandReceived():

@@ -25,6 +25,14 @@ class ToolResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportProgress:
+    """A durable tool that still runs has something for the caller, said when nobody speaks."""
+
+    tool_call_id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Say:
     """Let the agent say this, word for word, when it is its turn."""
 
@@ -47,7 +55,7 @@ class Tell:
     respond: bool = True
 
 
-Command: TypeAlias = ToolResult | Say | EndCall | Tell
+Command: TypeAlias = ToolResult | ReportProgress | Say | EndCall | Tell
 
 
 @dataclass(frozen=True, kw_only=True)

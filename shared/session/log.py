@@ -24,10 +24,11 @@ class TurnStatus(StrEnum):
 
 
 class ToolExecution(StrEnum):
-    """Where a tool runs: in the worker, or as an orchestration."""
+    """Where a tool runs: in the worker, as an orchestration, or nowhere else than in the conversation."""
 
     INLINE = "inline"
     DURABLE = "durable"
+    CONVERSATION = "conversation"  # done by the conversation itself, as ending the call is
 
 
 class ToolStatus(StrEnum):
@@ -38,6 +39,7 @@ class ToolStatus(StrEnum):
     TIMEOUT = "timeout"
     INVALID = "invalid"  # unknown tool, or arguments that do not fit the schema
     UNKNOWN = "unknown"  # cut off in mid-run; whether it took effect is not known
+    CANCELLED = "cancelled"  # the caller spoke, or the call ended, and the tool says that it ends with that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ class Interrupted:
 class ToolCalled:
     """A function call of the model, recorded before anything runs. `arguments` is the model's JSON text.
 
-    agent: whose call it is.
+    agent: whose call it is. redact: fields of the arguments that are masked wherever people read this.
     """
 
     tool_call_id: str
@@ -129,6 +131,7 @@ class ToolCalled:
     execution: ToolExecution
     response_id: str
     agent: str = ""
+    redact: tuple[str, ...] = ()
     at_ms: int
 
 
@@ -137,6 +140,7 @@ class ToolFinished:
     """The one output of a tool call, recorded before it is sent. `output` is JSON text for the model.
 
     facts: what the server knows from now on; null forgets one.
+    redact: fields of the output that are masked wherever people read this.
     """
 
     tool_call_id: str
@@ -145,6 +149,60 @@ class ToolFinished:
     output: str
     duration_ms: float
     facts: Mapping[str, FactValue | None] = field(default_factory=dict[str, FactValue | None], repr=False)
+    redact: tuple[str, ...] = ()
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolProgressed:
+    """A running tool told how far it is, in words for the caller."""
+
+    tool_call_id: str
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolUndone:
+    """What a tool call may have done was undone; without `succeeded`, a person has to look at it."""
+
+    tool_call_id: str
+    name: str
+    succeeded: bool
+    at_ms: int
+
+
+class ApprovalState(StrEnum):
+    """Where an approval is. It leaves `pending` once."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"  # nobody decided in time
+    WITHDRAWN = "withdrawn"  # the call ended, and the tool says that it ends with that
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalRequested:
+    """A tool call waits for a person. `question` is what they are asked, redacted values masked."""
+
+    approval_id: str
+    tool_call_id: str
+    tool: str
+    question: str
+    expires_at_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalDecided:
+    """The wait is over. `by` names the approver and `comment` holds their words, where a person decided."""
+
+    approval_id: str
+    tool_call_id: str
+    state: ApprovalState
+    by: str = ""
+    comment: str = ""
     at_ms: int
 
 
@@ -152,8 +210,8 @@ class ToolFinished:
 class HandedOver:
     """Another agent takes over the call; recorded before it does, together with the call's output.
 
-    context: the names of what was told along; the values are in the call's arguments. reason: the value of
-    the context's `reason`, where it has one.
+    context: the names of what was told along; the values are in the call's arguments. stated_reason:
+    the value of the context's `reason`, where it has one: the model's words.
     """
 
     tool_call_id: str
@@ -161,7 +219,7 @@ class HandedOver:
     to_agent: str
     to_version: str
     context: tuple[str, ...] = ()
-    reason: str = ""
+    stated_reason: str = ""
     at_ms: int
 
 
@@ -211,6 +269,34 @@ class CommandReceived:
     at_ms: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeardOut:
+    """The caller has heard what a command had said, to its end or until they spoke over it.
+
+    entry_id: the command's, in the inbox.
+    """
+
+    entry_id: str
+    interrupted: bool = False
+    at_ms: int
+
+
+class ConsentStep(StrEnum):
+    """How far the caller's consent has come."""
+
+    ANNOUNCED = "announced"  # the caller has heard all of what they must be told
+    GIVEN = "given"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsentNoted:
+    """What became of what callers are told, and asked, before anything else."""
+
+    step: ConsentStep
+    at_ms: int
+
+
 class CallEventKind(StrEnum):
     """What can happen to a phone call on the carrier's side; `asked` is what we asked the carrier for."""
 
@@ -236,7 +322,10 @@ class CallEventKind(StrEnum):
     DIGITS_ASKED = "digits_asked"
     DIGITS_SENT = "digits_sent"
     DIGITS_FAILED = "digits_failed"
-    RECORDING_CHANGED = "recording_changed"  # `detail` is its state, `operation_id` the recording's
+    RECORDING_ASKED = "recording_asked"
+    RECORDING_STARTED = "recording_started"  # `operation_id` is the recording's
+    RECORDING_STOPPED = "recording_stopped"  # the same
+    RECORDING_CHANGED = "recording_changed"  # the carrier tells: `detail` is its state, `operation_id` its id
     RECORDING_FAILED = "recording_failed"
     PLAY_FAILED = "play_failed"
 
@@ -278,11 +367,17 @@ LogEntry: TypeAlias = (
     | Interrupted
     | ToolCalled
     | ToolFinished
+    | ToolProgressed
+    | ToolUndone
+    | ApprovalRequested
+    | ApprovalDecided
     | HandedOver
     | GuardrailTripped
     | ResponseUsage
     | ErrorRecorded
     | CommandReceived
+    | HeardOut
+    | ConsentNoted
     | CallEvent
     | Archived
 )

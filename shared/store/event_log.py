@@ -30,16 +30,17 @@ class EventLog:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def append(self, session_id: str, entries: Sequence[LogEntry]) -> list[str]:
+    async def append(self, session_id: str, entries: Sequence[LogEntry], *, dedupe: str = "") -> list[str]:
         """Append `entries` for the control plane (epoch 0), all or none; return their ids.
 
+        Returns [] when entries with the same `dedupe` were appended before.
         Raises NotFoundError `session_not_found`, InvalidRequestError `entry_too_large`.
         """
-        args = [nonce(), *entry_args(entries)]
+        args = [nonce(), dedupe and f"log:{dedupe}", *entry_args(entries)]
         status, *ids = await APPEND.run(self._redis, SessionKeys(session_id).all, args)
         if status == "missing":
             raise session_not_found(session_id)
-        return ids_of(ids[0])
+        return ids_of(ids[0]) if status == "ok" else []
 
     async def read(self, session_id: str, after: str = "0-0", limit: int = 100) -> list[LoggedEntry]:
         """Return up to `limit` entries that follow the id `after`, oldest first ([] when there are none).

@@ -14,6 +14,8 @@ Every key has a time to live.
   that is. What they hold is trimmed on access besides: a queue by finishing its jobs and by
   a length limit, the index when it is paged or added to, leases when they are released or
   found to be of a dead session, workers when they are listed.
+- Approvals share one slot with the list of the pending ones: few people decide, and slowly. A decided one is
+  kept as long as a session.
 - Keys of limits live as long as what they limit; a delivery is remembered longer than its sender repeats it.
 """
 
@@ -43,6 +45,7 @@ ATTACH_WAITING = "{sessions:attach}:waiting"
 OUTBOX_STREAM = "control:outbox"
 WORKERS_BEATS = "{workers}:beats"
 WORKERS_LOADS = "{workers}:loads"
+APPROVALS_PENDING = "{approvals}:pending"
 WAKE_CHANNEL_PREFIX = "wake:"
 
 
@@ -125,6 +128,11 @@ def delivery_key(source: str, delivery_id: str) -> str:
     """
     told = f"{len(source)}:{source}:{delivery_id}"
     return f"deliveries:{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+
+
+def approval_key(approval_id: str) -> str:
+    """Return the key of an approval, in the slot of the list of those that are pending."""
+    return f"{{approvals}}:{approval_id}"
 
 
 def rate_key(principal: str, action: str) -> str:

@@ -186,14 +186,15 @@ return {'ok'}
 """,
 )
 
-# ARGV: nonce, entries.
+# ARGV: nonce, dedupe key or '', entries.
 APPEND = _session_script(
     "append",
     """
 if redis.call('EXISTS', RECORD) == 0 then return {'missing'} end
 local before = receipt(ARGV[1])
 if before then return {'ok', before} end
-local ids = append(0, 2)
+if ARGV[2] ~= '' and redis.call('HSETNX', SEEN, ARGV[2], '') == 0 then return {'seen'} end
+local ids = append(0, 3)
 remember(ARGV[1], ids)
 refresh()
 return {'ok', ids}
