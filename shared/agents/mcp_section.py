@@ -222,12 +222,11 @@ def told_of_server(details: ErrorDetails, field: str) -> tuple[str, str]:
 
 
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
-    sections: tuple[type[BaseModel], ...] = (
-        BearerSection,
-        HeaderSection,
-        ManagedIdentitySection,
-        ClientCredentialsSection,
-    )
-    tagged = dict(zip(("bearer", "header", "managed_identity", "client_credentials"), sections, strict=True))
-    inside = tagged.get(str(location[-2]), McpServerSection) if len(location) > 3 else McpServerSection
+    sections: dict[str, type[BaseModel]] = {
+        "bearer": BearerSection,
+        "header": HeaderSection,
+        "managed_identity": ManagedIdentitySection,
+        "client_credentials": ClientCredentialsSection,
+    }
+    inside = sections.get(str(location[-2]), McpServerSection) if len(location) > 3 else McpServerSection
     return list(inside.model_fields)

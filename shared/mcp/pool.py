@@ -1,0 +1,126 @@
+"""All MCP servers of a process: a connection for each, warm before the first call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from dotenv import dotenv_values
+
+from shared.agents.agent import Agent
+from shared.errors import SidetoneError
+from shared.mcp.addresses import address_of
+from shared.mcp.connection import McpConnection
+from shared.mcp.credentials import SecretStore
+from shared.mcp.server import HttpEndpoint, McpConnectionSpec, McpServer, StdioCommand
+from shared.mcp.tools import ServerTools
+from shared.telemetry.logs import get_logger
+from shared.tools.definition import Tool
+
+_log = get_logger(__name__)
+
+
+def process_environment() -> dict[str, str]:
+    """Return what addresses and secrets may name: `.env`, and the environment before it."""
+    return {name: value for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
+
+
+class McpPool:
+    """Owns the connections. Agents that describe a server alike share one.
+
+    wait_s: how long a session may wait for servers that are not connected yet.
+    allow_stdio: whether servers may be commands; for development.
+    """
+
+    def __init__(
+        self,
+        *,
+        secrets: SecretStore,
+        environment: Mapping[str, str],
+        wait_s: float,
+        allow_stdio: bool = False,
+    ) -> None:
+        self._secrets = secrets
+        self._environment = environment
+        self._wait_s = wait_s
+        self._allow_stdio = allow_stdio
+        self._connections: dict[McpConnectionSpec, McpConnection] = {}
+        self._sources: dict[tuple[str, str, str], ServerTools] = {}
+        self._closed = False
+
+    async def warm_up(self, agents: Iterable[Agent]) -> None:
+        """Connect to every server of `agents`, and wait for them no longer than a session would.
+
+        Raises SidetoneError for a server that can't be used as it is described.
+        """
+        for agent in agents:
+            for server in agent.mcp_servers.values():
+                self._source(agent, server)
+        await self._settled(self._connections.values())
+
+    async def equip(self, agent: Agent) -> Agent:
+        """Return `agent` with its servers' tools beside its own. Never fails, and never waits for long."""
+        if not agent.mcp_servers:
+            return agent
+        sources: list[ServerTools] = []
+        for server in agent.mcp_servers.values():
+            try:
+                sources.append(self._source(agent, server))
+            except SidetoneError as error:  # agents that were reloaded; those of the start were checked
+                _log.error(
+                    "an MCP server can't be used", extra={"server": server.name, "detail": error.detail}
+                )
+        await self._settled(source.connection for source in sources)
+        tools: dict[str, Tool] = {}
+        for source in sources:
+            tools.update(source.tools())
+        for name in sorted(tools.keys() & agent.tools.keys()):
+            _log.error(
+                "an MCP tool has the name of a tool of the agent", extra={"agent": agent.name, "tool": name}
+            )
+        return replace(agent, tools={**tools, **agent.tools})
+
+    async def close(self) -> None:
+        """Disconnect from all; safe to call twice."""
+        self._closed = True
+        connections = list(self._connections.values())
+        await asyncio.gather(*(connection.close() for connection in connections))
+
+    def _source(self, agent: Agent, server: McpServer) -> ServerTools:
+        """Return what `server` offers to `agent`; raise SidetoneError where it can't be used as described."""
+        key = (agent.name, agent.version, server.name)
+        if key not in self._sources:
+            connection = self._connection(server, where=f"agent {agent.name}: mcp_servers.{server.name}")
+            self._sources[key] = ServerTools(server, connection)
+        return self._sources[key]
+
+    def _connection(self, server: McpServer, *, where: str) -> McpConnection:
+        spec = server.connection
+        if spec in self._connections:
+            return self._connections[spec]
+        match spec.transport:
+            case HttpEndpoint(url=written):
+                url = address_of(written, self._environment, where=f"{where}.url")
+            case StdioCommand():
+                if not self._allow_stdio:
+                    raise SidetoneError(
+                        "mcp_stdio_not_allowed",
+                        f"{where}.command: a command is for development only. Give the server a url, or set "
+                        "MCP_ALLOW_STDIO=true on a development machine.",
+                    )
+                url = ""
+        connection = McpConnection(server.name, spec, url, self._secrets)
+        self._connections[spec] = connection
+        if not self._closed:
+            connection.start()
+        return connection
+
+    async def _settled(self, connections: Iterable[McpConnection]) -> None:
+        waiting = [asyncio.ensure_future(c.settled()) for c in connections if c.tools is None]
+        if not waiting:
+            return
+        _, late = await asyncio.wait(waiting, timeout=self._wait_s)
+        for task in late:
+            task.cancel()
