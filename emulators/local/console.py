@@ -25,7 +25,9 @@ from shared.session.log import (
     AudioStarted,
     CallEvent,
     CommandReceived,
+    ConsentNoted,
     ErrorRecorded,
+    HeardOut,
     Interrupted,
     LogEntry,
     ResponseUsage,
@@ -104,6 +106,11 @@ def lines_of(entry: LogEntry) -> list[Line]:
             return [_line(entry.at_ms, "error", f"{entry.source}: {entry.code}", entry.detail, "red")]
         case CommandReceived():
             return [_line(entry.at_ms, "command", entry.command, entry.detail)]
+        case HeardOut():
+            how = "until the caller spoke" if entry.interrupted else "to its end"
+            return [_line(entry.at_ms, "caller", "heard it", how, "dim")]
+        case ConsentNoted():
+            return [_line(entry.at_ms, "consent", entry.step, "", "bold")]
         case CallEvent():
             code = f"{entry.code}/{entry.sub_code}" if entry.code >= _FAILURE_CODE else ""
             remark = ", ".join(filter(None, [entry.detail, code]))

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from shared.agents.guardrail import Guardrail
+from shared.agents.handoff import Handoff
+from shared.agents.phone import Consent, Destination, Recording
 from shared.agents.prompt import Prompt
+from shared.agents.scene import NOWHERE, PromptNames, Scene
 from shared.errors import InvalidRequestError
 from shared.mcp.server import McpServer
 from shared.session.model import Transport
@@ -73,12 +77,16 @@ class AgentLimits:
     idle_s: how long neither side may say anything, in seconds; 0 lets them be silent.
     max_tokens: input and output tokens of all responses together, as billed; None is no budget.
     max_cost: what they cost, in the currency of the worker's TOKEN_PRICES; None is no budget.
+    max_turns: how many responses the model may give, those that only call a tool included; None is no limit.
+    max_handoffs: how often the call may be handed over. All of these are of the agent that began the call.
     """
 
     max_duration_s: int | None = None
     idle_s: int = 120
     max_tokens: int | None = None
     max_cost: float | None = None
+    max_turns: int | None = None
+    max_handoffs: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +101,20 @@ class Variable:
 class Agent:
     """One agent, checked.
 
-    version: digest of its YAML, its prompt with all it includes, and the tool modules.
+    version: digest of its YAML, its prompt with all it includes, and the tool modules; and of those of every
+        agent that the call can be handed to.
     language: ISO 639-1 code, for the transcription.
     greeting: what it says first, word for word; "" lets the caller begin.
     farewell: what it says before the server ends the call for a limit; "" ends it without a word.
     max_output_tokens: per response, 1 to 4096, or "inf".
+    transfer_to, participants: whom its telephone tools may call, by the names that the model knows.
+    consent: what callers hear first, and may have to agree to; None where they hear the greeting.
+    recording: None where calls are not recorded.
     mcp_servers: by name, where more tools come from; the worker finds them out.
+    requires: facts that must be known before it may take over.
+    handoffs: by the name of the tool, whom it may hand the call to.
+    guardrails: what it must not say.
+    names: what its prompt may know beside `variables`.
     """
 
     name: str
@@ -115,9 +131,21 @@ class Agent:
     farewell: str = ""
     limits: AgentLimits = field(default_factory=AgentLimits)
     max_output_tokens: int | Literal["inf"] = "inf"
+    transfer_to: Mapping[str, Destination] = field(default_factory=dict[str, Destination], repr=False)
+    participants: Mapping[str, Destination] = field(default_factory=dict[str, Destination], repr=False)
+    consent: Consent | None = None
+    recording: Recording | None = None
+    requires: tuple[str, ...] = ()
+    handoffs: Mapping[str, Handoff] = field(default_factory=dict[str, Handoff])
+    guardrails: tuple[Guardrail, ...] = ()
+    names: PromptNames = field(default_factory=PromptNames, repr=False)
 
-    def instructions(self, variables: Mapping[str, str]) -> str:
-        """Return the prompt with `variables` in it.
+    def taken(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return those of a session's variables that this agent declares: another one may have begun it."""
+        return {name: value for name, value in variables.items() if name in self.variables}
+
+    def instructions(self, variables: Mapping[str, str], scene: Scene = NOWHERE) -> str:
+        """Return the prompt with `variables` in it, and what is known of the call.
 
         Raises InvalidRequestError "agent_variables" when one is missing, unknown, or too long.
         """
@@ -140,4 +168,5 @@ class Agent:
                 f"The variables do not fit the agent {self.name}: {'; '.join(wrong)}. It takes: {takes}.",
             )
         defaults = {name: variable.default or "" for name, variable in declared.items()}
-        return self.prompt.render({**defaults, **variables})
+        told = {"name": self.name, "description": self.description, "language": self.language}
+        return self.prompt.render({**defaults, **variables, **self.names.values(scene, told)})

@@ -9,6 +9,13 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.agents.call_section import (
+    CallFields,
+    ConsentSection,
+    DestinationSection,
+    ParticipantSection,
+    RecordingSection,
+)
 from shared.agents.mcp_section import McpServerSection, McpServersSection, told_of_server
 from shared.agents.problems import Problem, did_you_mean
 from shared.agents.yaml_source import Location, YamlDocument, field_name
@@ -52,7 +59,7 @@ class VariableSection(_Section):
     default: str | None = None
 
 
-class AgentFile(_Section):
+class AgentFile(CallFields):
     """One agent, as written. What a field means is told by shared.agents.agent.Agent."""
 
     name: AgentName
@@ -83,12 +90,18 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "semantic_vad": SemanticVadSection,
     "limits": LimitsSection,
     "variables": VariableSection,
+    "transfer_to": DestinationSection,
+    "participants": ParticipantSection,
+    "consent": ConsentSection,
+    "recording": RecordingSection,
 }
 _PATTERNS = {
     "name": "must be lower-case letters, digits, _ and -, and begin with a letter.",
     "language": "must be a two-letter ISO 639-1 code in lower case, such as en.",
     "tools": "must be <module>.<function> of the tools folder, such as claims.claim_status.",
     "variables": "must be lower-case letters, digits and _, and begin with a letter.",
+    "transfer_to": "must be lower-case letters, digits and _, and begin with a letter.",
+    "participants": "must be lower-case letters, digits and _, and begin with a letter.",
 }
 
 
@@ -127,6 +140,8 @@ def _told(details: ErrorDetails, location: Location) -> tuple[str, str]:
             return _PATTERNS.get(str(location[0]), "has the wrong form."), ""
         case "string_too_short":
             return "must not be empty.", ""
+        case "value_error":
+            return f"{(details.get('ctx') or {}).get('error', details['msg'])}.", ""
         case "literal_error":
             known = _expected(details)
             return (

@@ -15,6 +15,7 @@ from shared.agents.agent import (
     Variable,
 )
 from shared.agents.agent_file import AgentFile, SemanticVadSection, ServerVadSection, read_agent_file
+from shared.agents.call_tools import CALL_MODULE, find_call_tool, record_consent_tool
 from shared.agents.mcp_section import mcp_servers
 from shared.agents.problems import AgentLoadError, Problem, did_you_mean
 from shared.agents.prompt import Prompt, PromptLibrary
@@ -81,7 +82,17 @@ class _Loader:
         self._prompts = PromptLibrary(root)
         self._tools = ToolModules(root / "tools")
         self._named: dict[str, Path] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = [
+            Problem(
+                file=file,
+                line=0,
+                field="",
+                message=f"the module name {CALL_MODULE} is taken by the telephone tools.",
+                fix="Choose another.",
+            )
+            for file in (root / "tools" / f"{CALL_MODULE}.py", root / "tools" / CALL_MODULE / "__init__.py")
+            if file.is_file()
+        ]
 
     def load(self, file: Path) -> Agent | None:
         """Return the agent in `file`; None when it has problems, which are then in `problems`."""
@@ -102,6 +113,7 @@ class _Loader:
         place = _Place(file, document)
         self._check_name(written, place)
         self._check_spoken(written, place)
+        self.problems += [place.problem(*found) for found in written.problems(written.tools)]
         prompt = self._prompt(written, place)
         tools = self._find_tools(written, place)
         if prompt is None or len(self.problems) > before:
@@ -129,6 +141,10 @@ class _Loader:
                 max_cost=written.limits.max_cost,
             ),
             max_output_tokens=written.max_output_tokens,
+            transfer_to=written.destinations(),
+            participants=written.invited(),
+            consent=written.consent_terms(),
+            recording=written.recorded(),
         )
 
     def _check_name(self, written: AgentFile, place: _Place) -> None:
@@ -139,7 +155,8 @@ class _Loader:
             )
 
     def _check_spoken(self, written: AgentFile, place: _Place) -> None:
-        for field, words in (("greeting", written.greeting), ("farewell", written.farewell)):
+        said = (("greeting", written.greeting), ("farewell", written.farewell), *written.spoken())
+        for field, words in said:
             if "{{" in words or "{%" in words:
                 self.problems.append(
                     place.problem(
@@ -177,7 +194,7 @@ class _Loader:
         for at, reference in enumerate(written.tools):
             field = f"tools[{at}]"
             try:
-                tool = self._tools.find(reference)
+                tool = self._find_tool(reference, written)
             except ToolReferenceError as error:
                 self.problems.append(place.problem(field, f"{reference}: {error.message}", error.fix))
                 if error.inside:
@@ -188,7 +205,22 @@ class _Loader:
                     place.problem(field, f"the agent has a tool called {tool.name} already.", "Remove one.")
                 )
             found[tool.name] = tool
+        if written.consent and written.consent.ask:
+            consent = record_consent_tool()
+            if consent.name in found:
+                message = f"the agent has a tool called {consent.name}, as the one that asking needs."
+                self.problems.append(place.problem("consent.ask", message, "Give that one another name."))
+            found[consent.name] = consent
         return found
+
+    def _find_tool(self, reference: str, written: AgentFile) -> Tool:
+        module, _, name = reference.partition(".")
+        if module != CALL_MODULE:
+            return self._tools.find(reference)
+        try:
+            return find_call_tool(name, written.destinations(), written.invited())
+        except KeyError as error:
+            raise ToolReferenceError("there is no such telephone tool.", str(error.args[0])) from error
 
     def _version(self, file: Path, prompt: Prompt, tools: Mapping[str, Tool]) -> str:
         return _digest(self._root, [file, *prompt.files, *(self._tools.files if tools else ())])
@@ -203,7 +235,7 @@ class _Place:
 
     def problem(self, field: str, message: str, fix: str = "") -> Problem:
         name, _, index = field.partition("[")
-        location = (name, int(index.rstrip("]"))) if index else (name,)
+        location = (name, int(index.rstrip("]"))) if index else tuple(name.split("."))
         return Problem(
             file=self.file, line=self._document.line_of(location), field=field, message=message, fix=fix
         )

@@ -33,6 +33,14 @@ class StartDurableTool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartRecording:
+    """Have the session's call recorded (asking twice is harmless)."""
+
+    session_id: str
+    traceparent: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LifecycleEvent:
     """Tell the session's orchestration that it was `attached` or has `ended`."""
 
@@ -42,7 +50,7 @@ class LifecycleEvent:
     traceparent: str = ""
 
 
-ControlMessage: TypeAlias = StartDurableTool | LifecycleEvent
+ControlMessage: TypeAlias = StartDurableTool | StartRecording | LifecycleEvent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,8 @@ class EndReason(StrEnum):
     MAX_DURATION = "max_duration"
     IDLE = "idle"
     BUDGET = "budget"
+    MAX_TURNS = "max_turns"
+    CONSENT_REFUSED = "consent_refused"  # the caller did not agree to what they were told first
     TRANSFERRED = "transferred"  # the caller now talks to somebody else
     NO_ANSWER = "no_answer"  # whom we called did not pick up
     BUSY = "busy"

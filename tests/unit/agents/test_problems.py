@@ -45,7 +45,7 @@ def problems(root: Path) -> list[str]:
         (
             "voice: cedar",
             "temperature: 0.7",
-            "desk.yaml:4: temperature: is not a known field. Known are: desc",
+            "desk.yaml:4: temperature: is not a known field. Known are: cons",
         ),
         ('{default: ""}', "{default: 7}", "desk.yaml:6: variables.caller_name.default: must be text, not 7."),
         (

@@ -1,0 +1,41 @@
+"""What an agent may do with the call itself, and what callers are told and asked before all else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.telephony.outbound import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Somebody whom an agent may hand the caller over to, or take into the call.
+
+    description: tells the model when. announcement: what the caller is told first, word for word; "" for
+    nothing.
+    """
+
+    target: Target = field(repr=False)
+    description: str = ""
+    announcement: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """What the caller hears before anything else, whole.
+
+    ask: the caller has to agree before the conversation begins. goodbye: what is said to one who does not.
+    """
+
+    announcement: str
+    ask: bool = False
+    goodbye: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """The call is recorded, as far as its carrier can. unmixed: everybody in a channel of their own."""
+
+    channels: Literal["mixed", "unmixed"] = "unmixed"
+    format: Literal["wav", "mp3"] = "wav"
