@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
+from realtime_worker.conversation.notices import TELL, TELL_SILENTLY
 from shared.session.log import (
     AgentTurn,
+    CommandReceived,
     Interrupted,
     LogEntry,
     ToolCalled,
@@ -16,7 +18,7 @@ from shared.session.log import (
     UserTurn,
 )
 
-Step: TypeAlias = UserTurn | AgentTurn | ToolCalled | ToolFinished
+Step: TypeAlias = UserTurn | AgentTurn | ToolCalled | ToolFinished | CommandReceived
 
 # How many steps are kept: an hour's call has some hundreds, and the model needs the last few dozen.
 KEPT_STEPS = 200
@@ -28,7 +30,10 @@ MAX_OPENING_CHARS = 160
 
 
 class History:
-    """The newest steps of one conversation, and whatever older ones still matter: calls without an output."""
+    """The newest steps of one conversation, and whatever older ones still matter: calls without an output.
+
+    Of commands, those are steps that told the model something.
+    """
 
     def __init__(self, entries: Iterable[LogEntry] = ()) -> None:
         self._steps: list[Step] = []
@@ -64,6 +69,8 @@ class History:
                     self._openings.append(replace(entry, text=entry.text[:MAX_OPENING_CHARS]))
             case AgentTurn():
                 self._steps.append(entry)
+            case CommandReceived(command=command) if command in (TELL, TELL_SILENTLY):
+                self._steps.append(entry)
             case Interrupted():
                 self._interrupted(entry)
             case ToolCalled():
@@ -90,7 +97,7 @@ class History:
         match step:
             case UserTurn() | AgentTurn():
                 return step.spoken_at_ms
-            case ToolCalled():
+            case ToolCalled() | CommandReceived():
                 return step.at_ms
             case ToolFinished():  # workers' clocks may disagree
                 return max(step.at_ms, self._called[step.tool_call_id])

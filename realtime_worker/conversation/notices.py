@@ -8,6 +8,10 @@ from realtime_worker.conversation.responses import ResponseSequencer
 from shared.session.commands import Tell
 from shared.session.log import CommandReceived
 
+# How the log calls what the model was told, and shall speak about or not.
+TELL = "tell"
+TELL_SILENTLY = "tell_silently"
+
 _PREFIX = "note_"
 
 
@@ -48,7 +52,8 @@ class Notices:
         self._sent.discard(item_id)
         if tell.respond:
             self._responses.want_reply()
-        told = Record(entry=CommandReceived(command="tell", detail=tell.text, at_ms=now_ms))
+        command = TELL if tell.respond else TELL_SILENTLY
+        told = Record(entry=CommandReceived(command=command, detail=tell.text, at_ms=now_ms))
         return [told, *self._inbox.done(item_id.removeprefix(_PREFIX))]
 
 

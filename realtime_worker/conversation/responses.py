@@ -53,6 +53,8 @@ class ResponseSequencer:
         self._presumed = False  # the wanted reply may have begun where nobody saw it
         self._in_doubt = False
         self._utterances: deque[Utterance] = deque()
+        self._insisted: Utterance | None = None
+        self._insisted_sent = False
         self._caller_speaks = False
         self._owes_answer = False  # the caller has finished and nothing has answered them yet
         self._service_responds_until_ms = 0
@@ -68,7 +70,8 @@ class ResponseSequencer:
     @property
     def busy(self) -> bool:
         """Whether somebody speaks, or is about to."""
-        return bool(self._active or self._request or self._utterances or self._caller_speaks)
+        insisted = self.insists and not self._insisted_sent
+        return bool(self._active or self._request or self._utterances or insisted or self._caller_speaks)
 
     def quiet(self, now_ms: int) -> bool:
         """Return whether nobody speaks, is about to, or waits for an answer."""
@@ -84,7 +87,7 @@ class ResponseSequencer:
         Whether another reply is still owed is for whoever attaches again to find out (`owe_reply`)."""
         self._open = False
         if self._request is not None and self._request.utterance is not None:
-            self._utterances.appendleft(self._request.utterance)
+            self._say_again(self._request.utterance)
         self._request = None
         self._wants_reply = self._wants_reply and not self._presumed and bool(self._active)
         self._presumed = self._in_doubt = False
@@ -99,7 +102,7 @@ class ResponseSequencer:
         cut_off = self._active_utterance
         self.lose_connection()
         if cut_off is not None:
-            self._utterances.appendleft(cut_off)
+            self._say_again(cut_off)
 
     def owe_reply(self, now_ms: int) -> None:
         """Something that no response seems to have answered: ask for one, unless one begins in a moment.
@@ -124,9 +127,28 @@ class ResponseSequencer:
         """The agent shall say this, after what is already wanted."""
         self._utterances.append(utterance)
 
+    @property
+    def insists(self) -> bool:
+        """Whether something has to be said before all else."""
+        return self._insisted is not None
+
+    def insist(self, utterance: Utterance) -> None:
+        """The agent shall say this now, even while the caller speaks, and nothing else until `relent`."""
+        self._insisted = utterance
+        self._insisted_sent = False
+
+    def relent(self) -> None:
+        """What was insisted on is said, or is to be said no more: the rest may be."""
+        if self._insisted is None:
+            return
+        self._insisted = None
+        if not self._caller_speaks:
+            self._answer_afterwards()  # the service was not to answer meanwhile
+
     def drop_wishes(self) -> None:
         """Nothing wanted so far matters any more."""
         self._utterances.clear()
+        self._insisted = None
         self._wants_reply = False
 
     def output_sent(self, tool_call_id: str) -> None:
@@ -191,7 +213,7 @@ class ResponseSequencer:
             if utterance is None:
                 self.want_reply()
             else:
-                self._utterances.appendleft(utterance)
+                self._say_again(utterance)
             return None
         return utterance
 
@@ -217,21 +239,15 @@ class ResponseSequencer:
     def pump(self, now_ms: int) -> list[Send]:
         """Return the request that may go out now, if there is one."""
         request = self._request
-        if request is None and not self._wants_reply and not self._utterances:
+        if request is None and not self._wants_reply and not self._utterances and not self.insists:
             return []
         if request is not None and now_ms - request.sent_at_ms >= REQUEST_LOST_MS:
             self._request = None
             self._restore(request)
-        blocked = (
-            not self._open
-            or self._request is not None
-            or self._active
-            or self._caller_speaks
-            or now_ms < max(self._service_responds_until_ms, self._retry_at_ms)
-        )
-        if blocked or not (self._utterances or self._wants_reply):
+        blocked = not self._open or self._request is not None or self._active or now_ms < self._not_before_ms
+        if blocked or not self._may_ask():
             return []
-        utterance = self._utterances.popleft() if self._utterances else None
+        utterance = self._next_utterance()
         presumed = utterance is None and self._presumed
         if utterance is None:
             self._wants_reply = self._presumed = False
@@ -247,12 +263,38 @@ class ResponseSequencer:
         if self._request is not None:
             deadlines.append(self._request.sent_at_ms + REQUEST_LOST_MS)
         elif self._waits_for_time_only():
-            deadlines.append(max(self._service_responds_until_ms, self._retry_at_ms))
+            deadlines.append(self._not_before_ms)
         return min(deadlines) if deadlines else None
 
     def _waits_for_time_only(self) -> bool:
-        wanted = bool(self._utterances) or self._wants_reply
-        return wanted and self._open and not self._active and not self._caller_speaks
+        return self._may_ask() and self._open and not self._active
+
+    @property
+    def _not_before_ms(self) -> int:
+        """When a request may go out at the earliest."""
+        if self.insists:
+            return self._retry_at_ms
+        return max(self._service_responds_until_ms, self._retry_at_ms)
+
+    def _may_ask(self) -> bool:
+        """Return whether there is something to ask for that the caller leaves room for."""
+        if self.insists:
+            return not self._insisted_sent
+        return (bool(self._utterances) or self._wants_reply) and not self._caller_speaks
+
+    def _next_utterance(self) -> Utterance | None:
+        """Take what is to be said next, None for a reply of the model's own."""
+        if self._insisted is not None:
+            self._insisted_sent = True
+            return self._insisted
+        return self._utterances.popleft() if self._utterances else None
+
+    def _say_again(self, utterance: Utterance) -> None:
+        """What was to be said was not, or not to its end."""
+        if utterance is self._insisted:
+            self._insisted_sent = False
+        else:
+            self._utterances.appendleft(utterance)
 
     def _answer_afterwards(self) -> None:
         """A response was in the way of the service's own answer to the caller: ask for it afterwards."""
@@ -264,4 +306,4 @@ class ResponseSequencer:
         if request.utterance is None:
             self.want_reply()
         else:
-            self._utterances.appendleft(request.utterance)
+            self._say_again(request.utterance)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import msgspec
 
 from realtime_worker.conversation.history import History, Step
+from realtime_worker.conversation.notices import TELL
 from realtime_worker.conversation.wire import function_call_output
-from shared.session.log import AgentTurn, ToolCalled, ToolFinished, TurnStatus, UserTurn
+from shared.session.log import AgentTurn, CommandReceived, ToolCalled, ToolFinished, TurnStatus, UserTurn
 
 # All items together, as JSON: some six thousand tokens. What is still open comes on top of it.
 MAX_BYTES = 24_000
@@ -40,7 +41,8 @@ class Seed:
     events: client events, in order. Every function call among them has one output or is still running.
     outputs: the tool calls whose output is among them.
     left_out: how many turns of the conversation are not.
-    owes_reply: the last word is the caller's, or an output that nobody has spoken about.
+    owes_reply: the last word is the caller's, or something that nobody has spoken about: an output, or what
+        the model was told and shall speak about.
     """
 
     events: tuple[dict[str, object], ...]
@@ -76,7 +78,7 @@ def seed(history: History) -> Seed:
 
 
 def _unanswered(steps: Iterable[Step]) -> tuple[bool, frozenset[str]]:
-    """Return whether the caller's last words got no reaction, and the outputs nobody has spoken about."""
+    """Return whether what was said or told last got no reaction, and the outputs nobody has spoken about."""
     asked = False
     made_by: dict[str, str] = {}  # tool call id -> response
     unspoken: set[str] = set()
@@ -84,6 +86,8 @@ def _unanswered(steps: Iterable[Step]) -> tuple[bool, frozenset[str]]:
         match step:
             case UserTurn():
                 asked = True
+            case CommandReceived():
+                asked = asked or step.command == TELL
             case ToolCalled():
                 asked = False  # the reply comes with the output
                 made_by[step.tool_call_id] = step.response_id
@@ -107,7 +111,7 @@ def _outputs_complete(steps: Iterable[Step], open_calls: frozenset[str], unspoke
 def _choose(steps: Sequence[Step], history: History, *, asked: bool, unspoken: frozenset[str]) -> set[int]:
     """Return the places of the steps to tell: what is open, and the newest of the rest that fit."""
     call_at = {step.tool_call_id: place for place, step in enumerate(steps) if isinstance(step, ToolCalled)}
-    last_asked = max((p for p, step in enumerate(steps) if isinstance(step, UserTurn)), default=-1)
+    last_asked = max((p for p, step in enumerate(steps) if _asks(step)), default=-1)
     chosen = {place for call, place in call_at.items() if call in history.open_calls | unspoken}
     chosen |= {
         place
@@ -129,6 +133,10 @@ def _choose(steps: Sequence[Step], history: History, *, asked: bool, unspoken: f
 
 def _size(step: Step, whole: frozenset[str]) -> int:
     return len(msgspec.json.encode(_event(MAX_ITEMS, step, whole=whole)))
+
+
+def _asks(step: Step) -> bool:
+    return isinstance(step, UserTurn) or (isinstance(step, CommandReceived) and step.command == TELL)
 
 
 def _says_something(step: Step) -> bool:
@@ -153,6 +161,8 @@ def _event(number: int, step: Step, *, whole: frozenset[str]) -> dict[str, objec
             return _message(item_id, "user", _short(step.text or INAUDIBLE))
         case AgentTurn():
             return _message(item_id, "assistant", _short(_heard(step)))
+        case CommandReceived():
+            return _message(item_id, "system", _short(step.detail))
         case ToolCalled():
             return _create(
                 {

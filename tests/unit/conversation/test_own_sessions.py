@@ -10,7 +10,7 @@ import pytest
 from realtime_worker.conversation.effects import ChangeSession, Finish, HangUp, PrepareSession, RunInline
 from realtime_worker.conversation.renewal import LATEST_MS, PREPARE_MS
 from realtime_worker.conversation.setup import Phase
-from shared.session.commands import EndCall, InboxEntry, Say
+from shared.session.commands import EndCall, InboxEntry, Say, Tell
 from shared.session.log import (
     AgentTurn,
     Attached,
@@ -313,3 +313,41 @@ def test_a_goodbye_that_was_cut_off_is_said_in_the_next_session() -> None:
     scene.say("response.done", response={"id": "r2", "status": "completed", "output": []})
     kinds = [type(effect) for effect in scene.effects[-2:]]
     assert kinds == [HangUp, Finish]
+
+
+@pytest.mark.parametrize("respond", [True, False])
+def test_what_the_model_was_told_is_told_to_the_next_session(respond: bool) -> None:
+    scene = begun()
+    hear(scene, "Is Ann there?")
+    answer(scene, "I will see.")
+    tell = Tell(text="Ann has joined the call.", respond=respond)
+    scene.take(scene.subject.command(InboxEntry(entry_id="1-0", command=tell), scene.now))
+    note = {"id": "note_1-0", "type": "message", "role": "system"}
+    scene.say("conversation.item.added", item=note)
+    requests = len(scene.sent("response.create"))
+    items = change(scene)
+    assert [
+        (item["role"], cast("list[dict[str, object]]", item["content"])[0]["text"]) for item in items
+    ] == [
+        ("user", "Is Ann there?"),
+        ("assistant", "I will see."),
+        ("system", "Ann has joined the call."),
+    ]
+    asked_again = len(scene.sent("response.create")) - requests
+    assert asked_again == (1 if respond else 0), "the reply was lost with the session"
+
+
+def test_what_the_model_has_spoken_about_is_told_without_asking_again() -> None:
+    scene = begun()
+    tell = Tell(text="The transfer failed.")
+    scene.take(scene.subject.command(InboxEntry(entry_id="1-0", command=tell), scene.now))
+    scene.say("conversation.item.added", item={"id": "note_1-0", "type": "message", "role": "system"})
+    scene.now += 100
+    scene.accept_request("r1")
+    scene.say("response.output_audio.delta", response_id="r1", delta="AAAA")
+    said = message_item("a1", "Nobody answers there.")
+    scene.say("response.done", response={"id": "r1", "status": "completed", "output": [said]})
+    requests = len(scene.sent("response.create"))
+    items = change(scene)
+    assert [item["role"] for item in items] == ["system", "assistant"]
+    assert len(scene.sent("response.create")) == requests

@@ -15,6 +15,7 @@ from realtime_worker.conversation.history import KEPT_STEPS, History
 from realtime_worker.conversation.seeding import CHARS_PER_S, INAUDIBLE, MAX_BYTES, MAX_CHARS, MAX_ITEMS, seed
 from shared.session.log import (
     AgentTurn,
+    CommandReceived,
     Interrupted,
     LogEntry,
     ResponseUsage,
@@ -77,6 +78,11 @@ Item = Mapping[str, object]
 
 # The note on what is left out quotes three turns of 160 characters, each at most 12 bytes of JSON.
 NOTE_BYTES = 3 * 160 * 12 + 200
+
+
+def told(text: str, at_ms: int, *, silently: bool = False) -> CommandReceived:
+    command = "tell_silently" if silently else "tell"
+    return CommandReceived(command=command, detail=text, at_ms=at_ms)
 
 
 def items(entries: Iterable[LogEntry]) -> list[Item]:
@@ -287,3 +293,29 @@ def test_what_is_told_is_bounded(entries: list[LogEntry]) -> None:
     assert len(history.steps()) <= 2 * KEPT_STEPS + 2 * len(history.open_calls)
     turns = sum(isinstance(entry, UserTurn | AgentTurn) for entry in entries)
     assert 0 <= told.left_out <= turns
+
+
+def test_what_was_told_from_outside_stays_where_it_happened() -> None:
+    entries = [user("Is Ann there?", 1), told("Ann has joined.", 5, silently=True), agent("She is.", 8)]
+    assert [brief(item) for item in items(entries)] == [
+        "user: Is Ann there?",
+        "system: Ann has joined.",
+        "assistant: She is.",
+    ]
+    other = CommandReceived(command="say", detail="1-0", at_ms=9)
+    assert len(items([*entries, other])) == 3, "a command that told the model nothing is no part of it"
+
+
+def test_what_was_told_is_owed_a_word_unless_it_needs_none() -> None:
+    assert owes_reply(agent("Hello.", 1), told("It failed.", 5))
+    assert not owes_reply(agent("Hello.", 1), told("She has joined.", 5, silently=True))
+    assert not owes_reply(told("It failed.", 5), agent("It failed.", 6))
+    assert owes_reply(agent("One moment.", 4), told("It failed.", 5)), "what began before is no word about it"
+
+
+def test_what_was_told_last_is_told_however_much_there_is() -> None:
+    entries = [
+        told("It failed.", 1),
+        *(agent("x" * 1_900, at_ms, status=TurnStatus.FAILED) for at_ms in range(2, 90)),
+    ]
+    assert "system: It failed." in [brief(item) for item in items(entries)]
