@@ -27,6 +27,7 @@ from emulators.communication.tls import self_signed
 from emulators.communication.tokens import ISSUER
 
 KEY_VARIABLE = "COMMUNICATION_EMULATOR_KEY"
+EVENT_GRID_VARIABLE = "COMMUNICATION_EMULATOR_EVENT_GRID"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,9 +96,10 @@ def _options(arguments: argparse.Namespace, key: str) -> EmulatorOptions:
         raise ValueError(
             f"--key (or {KEY_VARIABLE}) must be base64, as the access keys of the portal are"
         ) from None
+    subscribers = arguments.event_grid or filter(None, [os.environ.get(EVENT_GRID_VARIABLE, "")])
     subscriptions = tuple(
         Subscription(url=url, schema=cast(EventSchema, arguments.event_grid_schema), name=_name(index))
-        for index, url in enumerate(map(_address, arguments.event_grid))
+        for index, url in enumerate(map(_address, subscribers))
     )
     return EmulatorOptions(
         key=key,
@@ -138,7 +140,9 @@ def _tls(arguments: argparse.Namespace) -> TlsFiles | None:
 
 def _address(url: str) -> str:
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"--event-grid must be an http or https address, not {url}")
+        raise ValueError(
+            f"--event-grid (or {EVENT_GRID_VARIABLE}) must be an http or https address, not {url}"
+        )
     return url
 
 

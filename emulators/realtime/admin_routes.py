@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 
 from aiohttp import web
 
+from emulators.realtime.earpiece import Earpiece
 from emulators.realtime.faults import FaultPlan, parse_fault, shown
 from emulators.realtime.live_session import LiveSession
 from emulators.realtime.recordings import read_wav
@@ -36,6 +37,8 @@ class AdminRoutes:
         router.add_get("/_emu/calls/{id}", self.show_call)
         router.add_get("/_emu/calls/{id}/events", self.events)
         router.add_get("/_emu/calls/{id}/items", self.items)
+        router.add_get("/_emu/calls/{id}/heard.wav", self.heard)
+        router.add_post("/_emu/calls/{id}/listen", self.listen)
         router.add_post("/_emu/calls/{id}/say", self.say)
         router.add_post("/_emu/calls/{id}/dtmf", self.dtmf)
         router.add_post("/_emu/calls/{id}/hang-up", self.hang_up)
@@ -71,6 +74,24 @@ class AdminRoutes:
         _local_only(request)
         session = self._service.calls.find(request.match_info["id"]).session
         return json_response({"items": session.core.items() if session else []})
+
+    async def heard(self, request: web.Request) -> web.Response:
+        """What the caller of a SIP call hears, as a WAV; also after the call's end."""
+        return web.Response(body=self._earpiece(request).wav(), content_type="audio/wav")
+
+    async def listen(self, request: web.Request) -> web.Response:
+        """`{"until": "sound" or "quiet", "ms"?, "timeout_ms"?}`: wait for it as the caller of a SIP call."""
+        earpiece = self._earpiece(request)
+        body = await json_body(request)
+        only_keys(body, ("until", "ms", "timeout_ms"), "body")
+        number(body, "ms", "body", low=1, high=600_000, whole=True)
+        number(body, "timeout_ms", "body", low=1, high=600_000, whole=True)
+        until, ms, timeout_ms = body.get("until"), body.get("ms", 600), body.get("timeout_ms", 30_000)
+        if until not in ("sound", "quiet") or not isinstance(ms, int) or not isinstance(timeout_ms, int):
+            raise RejectedError("invalid_value", "'until' must be 'sound' or 'quiet'.", param="until")
+        if not await earpiece.listen(sound=until == "sound", milliseconds=ms, timeout_ms=timeout_ms):
+            raise RejectedError("not_heard", f"No {ms} ms of {until} in that time.", status=408)
+        return json_response({"until": until, "ms": ms})
 
     async def say(self, request: web.Request) -> web.Response:
         """`{"text", "duration_ms"?, "wait"?}`, `{"turns": [text, …]}`, or a WAV body: the caller says it."""
@@ -158,6 +179,15 @@ class AdminRoutes:
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
         return task
+
+    def _earpiece(self, request: web.Request) -> Earpiece:
+        _local_only(request)
+        earpiece = self._service.calls.find(request.match_info["id"]).earpiece
+        if earpiece is None:
+            raise RejectedError(
+                "no_earpiece", "Only SIP calls in real time, with speech, can be listened to.", status=409
+            )
+        return earpiece
 
     def _live(self, request: web.Request) -> LiveSession:
         call = self._service.calls.find(request.match_info["id"])

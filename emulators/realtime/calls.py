@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emulators.realtime.earpiece import Earpiece
 from emulators.realtime.faults import Fault, FaultPlan
 from emulators.realtime.live_session import LiveSession
 from emulators.realtime.session.effects import Transport
@@ -39,6 +40,8 @@ class Call:
     accepted_with: Json | None = None
     deliveries: list[Delivery] = field(default_factory=list[Delivery])
     faults: FaultPlan = field(default_factory=FaultPlan)
+    # What a SIP caller hears, where the emulator speaks.
+    earpiece: Earpiece | None = None
     # What ends the media leg or the ringing when the call ends.
     release: Callable[[], None] | None = None
 

@@ -24,8 +24,7 @@ class ToPcm24k:
         self._resampler = StreamResampler(8_000, 24_000)
 
     def feed(self, encoded: bytes) -> bytes:
-        samples = _decoding(self.law)[np.frombuffer(encoded, dtype=np.uint8)]
-        return self._resampler.feed(samples.tobytes())
+        return self._resampler.feed(to_pcm16(self.law, encoded))
 
 
 class FromPcm24k:
@@ -38,6 +37,11 @@ class FromPcm24k:
     def feed(self, pcm16: bytes) -> bytes:
         samples = np.frombuffer(self._resampler.feed(pcm16), dtype=np.int16)
         return _encoding(self.law)[samples.astype(np.int32) + 32_768].tobytes()
+
+
+def to_pcm16(law: Law, encoded: bytes) -> bytes:
+    """Return G.711 bytes as PCM16 of the same 8 kHz."""
+    return _decoding(law)[np.frombuffer(encoded, dtype=np.uint8)].tobytes()
 
 
 @cache

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from emulators.realtime.calls import Call, Calls
+from emulators.realtime.earpiece import Earpiece
 from emulators.realtime.faults import FaultPlan
 from emulators.realtime.ids import IdSource
 from emulators.realtime.live_session import LiveSession
@@ -120,8 +121,12 @@ class RealtimeService:
         if late is not None:
             call.attachable_from = time.monotonic() + late.ms / 1000
         call.state = "live"
-        sink = VirtualSink(self.options.speech_factor)
-        call.session = self._session(call, session, text_at(session, "model"), sink=sink, voiceless=True)
+        sink: AudioSink = VirtualSink(self.options.speech_factor)
+        if self.options.speech and self.options.speech_factor == 1:
+            sink = call.earpiece = Earpiece()
+            call.release = call.earpiece.put_down
+        model = text_at(session, "model")
+        call.session = self._session(call, session, model, sink=sink, voiceless=call.earpiece is None)
 
     def reject(self, call_id: str, status_code: int) -> None:
         """Refuse a ringing call with a SIP status."""

@@ -14,7 +14,7 @@ from emulators.caller.peer import WebRtcCaller
 from emulators.realtime.g711 import FromPcm24k, ToPcm24k
 from emulators.realtime.mind.normalise import normalise
 from emulators.realtime.speech_set import warm_up
-from emulators.speech.hearing import transcribe
+from emulators.speech.hearing import transcribe, transcribe_recording
 from emulators.speech.speaking import CALLER_VOICE, synthesise_all
 from tests.support.eventually import eventually
 from tests.support.realtime_emulator import FAST, SESSION, RunningEmulator, running_emulator
@@ -164,3 +164,18 @@ async def test_a_recording_is_heard_on_a_sip_call(emulator: RunningEmulator) -> 
 
     (heard,) = await eventually(transcripts, what="the transcript")
     assert "claim" in heard.lower(), heard
+
+    await emulator.emu("POST", f"calls/{call_id}/listen", {"until": "sound", "ms": 200})
+    await emulator.emu("POST", f"calls/{call_id}/listen", {"until": "quiet", "ms": 500})
+    await emulator.emu("POST", f"calls/{call_id}/hang-up")
+    async with emulator.http.get(f"{emulator.url}/_emu/calls/{call_id}/heard.wav") as answer:
+        assert answer.status == 200, await answer.text()
+        with wave.open(io.BytesIO(await answer.read())) as kept:
+            rate, pcm16 = kept.getframerate(), kept.readframes(kept.getnframes())
+    assert rate == 8_000, "as on a telephone"
+    said = await transcribe_recording(pcm16, rate)
+    assert "claim number" in said.lower(), said
+    async with emulator.http.post(
+        f"{emulator.url}/_emu/calls/{call_id}/listen", json={"until": "sound"}
+    ) as answer:
+        assert answer.status == 408, "nobody is on the line"
