@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -20,10 +21,21 @@ class WorkerStatus:
     accepting: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """How many sessions there are anywhere: held by a worker or between two, and waiting for one."""
+
+    held: int
+    waiting: int
+
+
 def health_app(
-    status: Callable[[], WorkerStatus], check_redis: Callable[[], Awaitable[None]]
+    status: Callable[[], WorkerStatus], check_redis: Callable[[], Awaitable[None]], *, figures: bool
 ) -> web.Application:
-    """Return the app: `/health` says the process runs, `/ready` that it takes sessions and reaches Redis."""
+    """Return the app: `/health` says the process runs, `/ready` that it takes sessions and reaches Redis.
+
+    figures: whether `/ready` tells how many sessions there are; anybody may ask.
+    """
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -35,14 +47,40 @@ def health_app(
             await check_redis()
         except SidetoneError as error:
             problem = error.code
-        body = {
-            "status": problem or "ready",
-            "worker": now.worker,
-            "sessions": now.sessions,
-            "capacity": now.capacity,
-        }
+        body: dict[str, str | int] = {"status": problem or "ready"}
+        if figures:
+            body |= {"worker": now.worker, "sessions": now.sessions, "capacity": now.capacity}
         return web.json_response(body, status=503 if problem else 200)
 
     app = web.Application()
     app.add_routes([web.get("/health", health), web.get("/ready", ready)])
     return app
+
+
+def load_route(key: str, spare: int, demand: Callable[[], Awaitable[Demand]]) -> web.RouteDef:
+    """Return `GET /load`: for how many sessions there should be room. It takes `key` in `x-scale-key`.
+
+    The answer counts what there is anywhere, not here: every worker gives the same, and a scaler divides it
+    by what one can hold. `spare` is added because a full fleet admits nothing, so that what there is would
+    never ask for more than what there is room for. Where the store does not answer, neither is a number
+    given: 503 leaves the fleet as it is, a small number would make it smaller.
+    """
+
+    async def load(request: web.Request) -> web.Response:
+        shown = request.headers.get("x-scale-key", "")
+        if not hmac.compare_digest(shown.encode(), key.encode()):
+            return web.json_response({"status": "unauthorized"}, status=401)
+        try:
+            now = await demand()
+        except SidetoneError as error:
+            return web.json_response({"status": error.code}, status=503)
+        return web.json_response(
+            {
+                "wanted": now.held + now.waiting + spare,
+                "held": now.held,
+                "waiting": now.waiting,
+                "spare": spare,
+            }
+        )
+
+    return web.get("/load", load)

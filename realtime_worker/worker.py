@@ -13,7 +13,7 @@ from aiohttp import web
 
 from realtime_worker.control_plane import ControlPlane
 from realtime_worker.hand_over import HandOver
-from realtime_worker.health import WorkerStatus, health_app
+from realtime_worker.health import Demand, WorkerStatus, health_app, load_route
 from realtime_worker.loops import (
     REPORTED_FOR_S,
     claim_forever,
@@ -31,6 +31,7 @@ from realtime_worker.services import Services, no_carrier
 from shared.agents.catalog import AgentCatalog, load_agents
 from shared.errors import SidetoneError, UnavailableError
 from shared.providers import make_provider
+from shared.providers.protocol import RealtimeProvider
 from shared.security.tokens import TokenRing
 from shared.session.prices import EXAMPLE_PRICES, TokenPrices, parse_prices
 from shared.settings import SettingsError, WorkerSettings
@@ -96,7 +97,13 @@ async def run_worker(settings: WorkerSettings) -> None:
     async def reach_redis() -> None:
         await answered(redis.execute_command("PING"))
 
-    face = health_app(status, reach_redis)
+    async def demand() -> Demand:
+        return Demand(held=await services.ownership.count(), waiting=await services.attach_queue.depth())
+
+    face = health_app(status, reach_redis, figures=settings.scale_key is None)
+    if settings.scale_key is not None:
+        key = settings.scale_key.get_secret_value()
+        face.add_routes([load_route(key, settings.spare_sessions, demand)])
     face.add_routes(Reception(services, roster, tokens, media_carriers).routes())
     runner = web.AppRunner(face, access_log=None)
     try:
@@ -123,6 +130,7 @@ async def run_worker(settings: WorkerSettings) -> None:
                 keep("renew", lambda: renew_forever(services, roster)),
                 keep("listen", lambda: listen_forever(lambda: WakeUps(redis, settings.worker_id), roster)),
                 keep("outbox", control_plane.deliver_forever),
+                tasks.create_task(_check_provider(provider), name="check provider"),
             ]
             # Before we say that we are ready: the control plane starts calls only where a worker has room.
             with contextlib.suppress(UnavailableError):
@@ -149,6 +157,19 @@ async def run_worker(settings: WorkerSettings) -> None:
         if services.recorder is not None:
             await asyncio.to_thread(services.recorder.close)
     _log.info("worker stopped")
+
+
+async def _check_provider(provider: RealtimeProvider) -> None:
+    """Say at the start what the first call would find out: a wrong address, role or deployment.
+
+    It keeps nobody from starting: a role that was just given is not known everywhere for some minutes.
+    """
+    try:
+        await provider.check()
+    except SidetoneError as error:
+        _log.error("model service cannot be used", extra={"code": error.code, "detail": error.detail})
+    except Exception:
+        _log.exception("model service could not be checked")
 
 
 def _need_prices(catalog: AgentCatalog, prices: TokenPrices | None) -> None:

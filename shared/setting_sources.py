@@ -71,7 +71,7 @@ class KeyVaultSecrets(PydanticBaseSettingsSource):
 
 
 def _read_vault(settings_cls: type[BaseSettings], url: str, names: list[str]) -> dict[str, object]:
-    from azure.core.exceptions import AzureError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
     from azure.identity import DefaultAzureCredential
     from pydantic_settings import AzureKeyVaultSettingsSource
 
@@ -79,10 +79,17 @@ def _read_vault(settings_cls: type[BaseSettings], url: str, names: list[str]) ->
         with DefaultAzureCredential() as credential:
             found = AzureKeyVaultSettingsSource(settings_cls, url, credential, dash_to_underscore=True)()
     except AzureError as error:
+        match error:
+            case ServiceRequestError():
+                remedy = "Nothing answers there: check its name, and that this network reaches it"
+            case ClientAuthenticationError():
+                remedy = "No identity was found: AZURE_CLIENT_ID names a managed one; az login makes one here"
+            case _:
+                remedy = "Give this app's identity the role Key Vault Secrets User"
         raise SettingsError(
             (
-                f"KEY_VAULT_URL: the vault could not be read ({type(error).__name__}). Give this "
-                "app's identity the role Key Vault Secrets User. Example: KEY_VAULT_URL=https://NAME.vault.azure.net",
+                f"KEY_VAULT_URL: the vault could not be read ({type(error).__name__}). {remedy}. "
+                "Example: KEY_VAULT_URL=https://NAME.vault.azure.net",
             )
         ) from error
     return {name: found[name] for name in names if found.get(name)}

@@ -46,6 +46,15 @@ def origin(value: str) -> str:
     return base
 
 
+def model_endpoint(value: str) -> str:
+    """Return the address of an Azure OpenAI resource, or ""."""
+    checked = origin(value)
+    host = urlsplit(checked).hostname or ""
+    if host.endswith(".api.cognitive.microsoft.com"):
+        raise ValueError("is the address of a region, where no identity is known; use the resource's own")
+    return checked
+
+
 def is_origin(value: str) -> bool:
     try:
         return bool(origin(value))
@@ -64,11 +73,13 @@ def otlp_base(value: str) -> str:
 def redis_address(value: str) -> str:
     try:
         parts = urlsplit(value)
-        _ = parts.port
+        port = parts.port
     except ValueError:
         raise ValueError("is not a URL") from None
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         raise ValueError("must start with rediss:// (or redis:// without TLS) and name a host")
+    if parts.hostname.endswith(".redis.azure.net") and (parts.scheme, port) != ("rediss", 10000):
+        raise ValueError("must start with rediss:// and end with :10000, where Azure Managed Redis listens")
     return value
 
 

@@ -60,7 +60,7 @@ class CommonSettings(BaseSettings):
         repr=False, examples=["rediss://NAME.REGION.redis.azure.net:10000"]
     )
     provider: Literal["azure_openai", "openai"] = "azure_openai"
-    azure_openai_endpoint: Origin = Field(
+    azure_openai_endpoint: Annotated[str, AfterValidator(values.model_endpoint)] = Field(
         default="", validate_default=True, examples=["https://NAME.openai.azure.com"]
     )
     azure_openai_api_key: SecretStr | None = None
@@ -184,6 +184,10 @@ class WorkerSettings(CommonSettings):
     worker_host: str = Field(default="0.0.0.0", min_length=1, examples=["0.0.0.0"])
     worker_port: int = Field(default=8080, ge=0, le=65535, examples=["8080"])
     max_sessions: int = Field(default=100, ge=1, le=10_000, examples=["100"])
+    # What a platform that scales shows when it asks GET /load, and how much room above the calls that are
+    # there it shall keep: as many as begin while another worker starts.
+    scale_key: SecretStr | None = Field(default=None, examples=["BASE64 (openssl rand -base64 32)"])
+    spare_sessions: int = Field(default=20, ge=0, le=10_000, examples=["20"])
     lease_ttl_s: float = Field(default=6.0, ge=0.2, le=300, examples=["6"])
     lease_renew_s: float = Field(default=2.0, validate_default=True, ge=0.05, le=100, examples=["2"])
     attach_timeout_s: float = Field(default=20.0, gt=0, le=300, examples=["20"])

@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
 from shared.errors import InvalidRequestError, UnavailableError
+from shared.store.entra import EntraCredentials, wants_identity
 
 T = TypeVar("T")
 
@@ -43,8 +44,11 @@ class RedisSettings(Protocol):
     def redis_url(self) -> str: ...
 
 
-def connect(settings: RedisSettings) -> Redis:
+def connect(settings: RedisSettings, credentials: EntraCredentials | None = None) -> Redis:
     """Return a client of the Redis at `redis_url` (`redis://` or, with TLS, `rediss://`).
+
+    An address of Azure's without a key in it is opened with this process's Azure identity; `credentials`
+    do so anywhere.
 
     Nothing is sent yet. Close it with `aclose()`. A call finds a connection, or waits for
     one, in a pool of limited size; a failed command is repeated with backoff, which is
@@ -53,8 +57,11 @@ def connect(settings: RedisSettings) -> Redis:
     Raises InvalidRequestError `invalid_redis_url` when the address cannot be one.
     """
     try:
+        if credentials is None and wants_identity(settings.redis_url):
+            credentials = EntraCredentials()
         pool = BlockingConnectionPool.from_url(
             settings.redis_url,
+            credential_provider=credentials,
             max_connections=_MAX_CONNECTIONS,
             timeout=SOCKET_TIMEOUT_S,
             decode_responses=True,
@@ -69,6 +76,8 @@ def connect(settings: RedisSettings) -> Redis:
             "invalid_redis_url",
             "REDIS_URL must look like redis://HOST:6379/0, or rediss://:KEY@HOST:10000/0 with TLS.",
         ) from error
+    if credentials is not None:
+        credentials.renew(pool)
     return Redis.from_pool(pool)
 
 
@@ -95,7 +104,9 @@ async def _translated(call: Awaitable[T], within: float | None) -> T:
             return await call
     except failures.AuthenticationError as error:
         raise UnavailableError(
-            "redis_unavailable", "Redis refuses the credential; check the user and key in REDIS_URL."
+            "redis_unavailable",
+            "Redis refuses the credential: check the user and key in REDIS_URL; without a key, that this "
+            "process has an Azure identity (AZURE_CLIENT_ID names it) that is a user of the database.",
         ) from error
     except _UNREACHABLE as error:
         raise UnavailableError(

@@ -137,6 +137,10 @@ class Ownership:
         """Return up to `limit` sessions whose lease has expired, the longest expired first."""
         return await scripts.LAPSED_LEASES.run(self._redis, _LEASE_KEYS, [limit])
 
+    async def count(self) -> int:
+        """Return how many leases there are, lapsed ones that nobody has taken over included."""
+        return await answered(self._redis.zcard(keys.LEASES_EXPIRY))
+
     async def commit(
         self,
         session_id: str,
@@ -193,16 +197,7 @@ class Ownership:
 
     async def unanswered_tools(self, session_id: str) -> list[ToolCalled]:
         """Return the tool calls without a ToolFinished, in the order of the log."""
-        ledger = await answered(self._redis.hgetall(SessionKeys(session_id).tools))
-        waiting: list[tuple[tuple[int, int], ToolCalled]] = []
-        for value in cast("Mapping[str, str]", ledger).values():
-            if not value.startswith("?"):
-                continue
-            entry_id, _, text = value[1:].partition(" ")
-            entry = LOG.decode(text)
-            if isinstance(entry, ToolCalled):
-                waiting.append((_order(entry_id), entry))
-        return [entry for _, entry in sorted(waiting, key=lambda pair: pair[0])]
+        return await unanswered_tools(self._redis, session_id)
 
     async def answered_tools(self, session_id: str, *, outputs: int = 20) -> dict[str, str]:
         """Return the tool calls that have their ToolFinished, with the outputs of the last `outputs` of
@@ -233,6 +228,20 @@ class Ownership:
         args = [session_id, worker, self._lease_ms, epoch, keys.LEASES_TTL_S]
         (status,) = await scripts.RESTORE_LEASE.run(self._redis, _LEASE_KEYS, args)
         return status == "ok"
+
+
+async def unanswered_tools(redis: Redis, session_id: str) -> list[ToolCalled]:
+    """Return a session's tool calls without a ToolFinished, in the order of the log; [] when it is gone."""
+    ledger = await answered(redis.hgetall(SessionKeys(session_id).tools))
+    waiting: list[tuple[tuple[int, int], ToolCalled]] = []
+    for value in cast("Mapping[str, str]", ledger).values():
+        if not value.startswith("?"):
+            continue
+        entry_id, _, text = value[1:].partition(" ")
+        entry = LOG.decode(text)
+        if isinstance(entry, ToolCalled):
+            waiting.append((_order(entry_id), entry))
+    return [entry for _, entry in sorted(waiting, key=lambda pair: pair[0])]
 
 
 def _sums(usage: Usage) -> str:

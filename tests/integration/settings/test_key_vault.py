@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from shared.settings import CommonSettings, SettingsError, load_settings
+from tests.support.ports import free_port
 
 SIGNING_KEYS = "k1:" + base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -180,3 +181,14 @@ async def test_a_secret_that_nobody_has_is_missing(vault: Vault, monkeypatch: py
     with pytest.raises(SettingsError) as caught:
         await load()
     assert [line.partition(":")[0] for line in caught.value.problems] == ["SIGNING_KEYS"]
+
+
+async def test_a_vault_that_is_not_there_is_told_as_such(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("azure.core.pipeline.policies.RetryPolicy.sleep", lambda *_: None)
+    monkeypatch.setenv("KEY_VAULT_URL", f"https://127.0.0.1:{free_port()}")
+    with pytest.raises(SettingsError) as caught:
+        await load()
+    (line,) = caught.value.problems
+    assert "Nothing answers there: check its name" in line

@@ -77,6 +77,13 @@ def test_all_problems_are_told_at_once_one_line_each(monkeypatch: pytest.MonkeyP
     ("variable", "value", "told"),
     [
         ("AZURE_OPENAI_ENDPOINT", "https://voice.openai.azure.com/openai/v1", "leave out /openai/v1"),
+        (
+            "AZURE_OPENAI_ENDPOINT",
+            "https://swedencentral.api.cognitive.microsoft.com",
+            "is the address of a region",
+        ),
+        ("REDIS_URL", "rediss://voice.westeurope.redis.azure.net:6380", "and end with :10000"),
+        ("REDIS_URL", "redis://voice.westeurope.redis.azure.net:10000", "must start with rediss://"),
         ("AZURE_OPENAI_ENDPOINT", "https://voice.openai.azure.com/openai/", "leave out /openai"),
         ("AZURE_OPENAI_ENDPOINT", "https://voice.openai.azure.com?api-version=2025-04-01", "?api-version"),
         ("AZURE_OPENAI_ENDPOINT", "voice.openai.azure.com", "must start with https://"),
