@@ -370,7 +370,6 @@ var commonSettings = union(
     AZURE_OPENAI_ENDPOINT: model.outputs.endpoint
     KEY_VAULT_URL: vault.outputs.url
     REALTIME_MODEL: realtimeModelName
-    REDIS_AUTH: 'entra'
     REDIS_URL: redis.outputs.url
     TELEMETRY_SAMPLING_RATIO: telemetrySamplingRatio
     TRANSCRIPTION_MODEL: transcriptionModelName
