@@ -155,6 +155,7 @@ async def start_session(
 
 def provider_session(needs: Dependencies, agent: Agent, session: Session) -> dict[str, object]:
     """Return the realtime service's session for `agent` on this session's transport."""
+    from shared.agents.scene import scene_of
     from shared.providers.session_config import realtime_session
 
     return realtime_session(
@@ -163,6 +164,7 @@ def provider_session(needs: Dependencies, agent: Agent, session: Session) -> dic
         model=needs.settings.realtime_model,
         transcription_model=needs.settings.transcription_model,
         transport=session.transport,
+        scene=scene_of(session),
     )
 
 

@@ -6,10 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from realtime_worker.conversation.effects import ConsumeInbox, CountUsage, Record, RecordEffect, SetState
+from realtime_worker.conversation.effects import (
+    ConsumeInbox,
+    CountUsage,
+    Record,
+    RecordEffect,
+    SetStanding,
+    SetState,
+)
 from shared.errors import UnavailableError
 from shared.session.log import LogEntry, StateChanged, ToolCalled, ToolFinished
-from shared.session.model import SessionState, Usage
+from shared.session.model import SessionState, Standing, Usage
 from shared.store.ownership import Ownership
 from shared.store.script import nonce
 from shared.telemetry.logs import get_logger
@@ -46,6 +53,7 @@ class Commits:
         state: SessionState | None = None
         reason = ""
         usage: Usage | None = None
+        standing: Standing | None = None
         cursor: str | None = None
         for effect in effects:
             match effect:
@@ -56,6 +64,8 @@ class Commits:
                     entries.append(StateChanged(state=state, reason=reason, at_ms=effect.at_ms))
                 case CountUsage():
                     usage = effect.usage
+                case SetStanding():
+                    standing = effect.standing
                 case ConsumeInbox():
                     cursor = effect.entry_id
         self._count += 1
@@ -69,6 +79,7 @@ class Commits:
                 reason=reason,
                 usage=usage,
                 inbox_cursor=cursor,
+                standing=standing,
                 commit_id=commit_id,
             )
         )

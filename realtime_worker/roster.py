@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Iterator
 
 from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
 from realtime_worker.conversation.effects import Record, SetState
 from realtime_worker.conversation.limits import Limits
+from realtime_worker.conversation.role import Role
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.services import Services, now_ms
 from realtime_worker.session_runner import SessionRunner, SessionTask
+from realtime_worker.team import Team
 from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError, UnavailableError
-from shared.providers.session_config import realtime_session, session_update
 from shared.session.jobs import AttachJob
-from shared.session.log import ErrorRecorded, LoggedEntry
-from shared.session.model import EndReason, Session, SessionState
+from shared.session.log import ErrorRecorded, LoggedEntry, ToolCalled
+from shared.session.model import EndReason, Session, SessionState, Standing
 from shared.telemetry.logs import bind_session, get_logger
 
 # How much of its log a sideband session needs: what its call may show once more was logged just before.
@@ -229,7 +232,12 @@ class Roster:
 
     async def _prepare(self, session: Session, epoch: int, job: AttachJob) -> SessionRunner:
         services = self._services
-        agent = services.catalog.get(session.agent)
+        team = Team(await services.agents(), session, services.settings, epoch)
+        standing = team.standing()
+        role, first = team.role(standing), team.first
+        if standing.agent_version != role.version:
+            changed = {"agent": role.agent, "recorded": standing.agent_version, "version": role.version}
+            _log.warning("agent has changed since the call began", extra=changed)
         unanswered = await until_redis_answers(
             lambda: services.ownership.unanswered_tools(session.session_id)
         )
@@ -240,16 +248,15 @@ class Roster:
         conversation = services.conversation(
             ConversationSetup(
                 session_id=session.session_id,
-                agent=agent.name,
+                role=role,
+                earlier=tuple(_earlier(team, standing, unanswered)),
+                standing=standing,
+                max_handoffs=first.limits.max_handoffs,
                 worker=services.settings.worker_id,
                 epoch=epoch,
                 call_id=session.call_id,
-                configuration=self._configuration(agent, session, epoch),
-                greeting=agent.greeting,
-                farewell=agent.farewell,
-                limits=_limits(agent, session),
-                executions={name: tool.execution for name, tool in agent.tools.items()},
-                repeatable=frozenset(name for name, tool in agent.tools.items() if tool.idempotent),
+                greeting=first.greeting,
+                limits=_limits(first, session),
                 unanswered=tuple(unanswered),
                 answered=answered,
                 resumed=resumed,
@@ -276,7 +283,7 @@ class Roster:
             services,
             SessionTask(
                 session=session,
-                agent=agent,
+                team=team,
                 epoch=epoch,
                 conversation=conversation,
                 traceparent=traceparent,
@@ -290,17 +297,6 @@ class Roster:
         if session.transport.carries_media:
             return await log.read_all(session.session_id)
         return await log.tail(session.session_id, RECENT_ENTRIES)
-
-    def _configuration(self, agent: Agent, session: Session, epoch: int) -> dict[str, object]:
-        settings = self._services.settings
-        configuration = realtime_session(
-            agent,
-            variables=session.variables,
-            model=settings.realtime_model,
-            transcription_model=settings.transcription_model,
-            transport=session.transport,
-        )
-        return session_update(configuration, event_id=f"cfg_{epoch}")
 
     async def _done(self, job: AttachJob) -> None:
         if job.job_id:  # a session that was taken over has none
@@ -358,6 +354,14 @@ class Roster:
             )
 
 
+def _earlier(team: Team, standing: Standing, unanswered: Iterable[ToolCalled]) -> Iterator[Role]:
+    """Yield the agents before the one that speaks whose calls are still to be answered."""
+    for name in dict.fromkeys(call.agent for call in unanswered):
+        if name and name != standing.agent:
+            with contextlib.suppress(SidetoneError):  # gone: its tools are unknown now, and answered so
+                yield team.role(dataclasses.replace(standing, agent=name))
+
+
 def _limits(agent: Agent, session: Session) -> Limits:
     """Return what ends this call from here. The orchestration watches over the duration too."""
     return Limits(
@@ -365,4 +369,5 @@ def _limits(agent: Agent, session: Session) -> Limits:
         ends_at_ms=(session.created_at_ms + session.max_duration_s * 1000) if session.max_duration_s else 0,
         max_tokens=agent.limits.max_tokens or 0,
         max_cost_micros=round((agent.limits.max_cost or 0) * 1e6),
+        max_responses=agent.limits.max_turns or 0,
     )

@@ -20,6 +20,7 @@ from realtime_worker.conversation.effects import (
     ChangeSession,
     CountUsage,
     Effect,
+    EnterAgent,
     Finish,
     HangUp,
     OutwardEffect,
@@ -32,16 +33,18 @@ from realtime_worker.conversation.effects import (
     StartDurable,
     tool_call_of,
 )
+from realtime_worker.conversation.role import Accepted
 from realtime_worker.conversation.setup import Phase
 from realtime_worker.conversation.wire import Event
 from realtime_worker.media.absence import gone_for_good
 from realtime_worker.media.caller_line import COME_AGAIN, OVER, CallerLine
 from realtime_worker.services import Services, now_ms
 from realtime_worker.spare_session import SpareSession
+from realtime_worker.team import Team
 from realtime_worker.tool_tasks import ToolTasks
+from realtime_worker.transcript_guard import TranscriptGuard
 from realtime_worker.turn_telemetry import TurnTelemetry
 from realtime_worker.wake import Wake
-from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
@@ -74,10 +77,10 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTask:
-    """What a runner is given: the session, its fencing number, and its conversation, not yet started."""
+    """What a runner is given: the session and its agents, its fencing number, its conversation, not begun."""
 
     session: Session
-    agent: Agent
+    team: Team
     epoch: int
     conversation: Conversation
     traceparent: str
@@ -93,16 +96,18 @@ class SessionRunner:
         self._traceparent = task.traceparent
         self._conversation = task.conversation
         self._commits = Commits(services.ownership, task.session.session_id, task.epoch)
-        self._tools = ToolTasks(task.agent, task.session, task.traceparent)
+        self._tools = ToolTasks(task.team, task.session, task.traceparent)
         self._on_attached = on_attached
         self._telemetry = TurnTelemetry(
-            task.session, task.agent, task.traceparent, services.settings.realtime_model
+            task.session, task.team.tool, task.traceparent, services.settings.realtime_model
         )
+        self._team = task.team
+        self._guard = TranscriptGuard(task.team.agent(task.session.current_agent).guardrails)
         self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
         self._spare = SpareSession(self._attachment.connect, self._prepared)
         self._socket: ProviderSocket | None = None
         self._line = (
-            CallerLine(self._heard, interruptible=task.agent.turn_detection.interrupt_response)
+            CallerLine(self._heard, interruptible=task.team.first.turn_detection.interrupt_response)
             if task.session.transport in services.media_transports
             else None
         )
@@ -283,6 +288,10 @@ class SessionRunner:
             if self._line is not None:
                 self._line.heed(event)
             effects = conversation.provider_event(event, at)
+            if broken := self._guard.heard(event):
+                rule, response_id = broken
+                tripped = conversation.guardrail_tripped(rule.name, response_id, rule.instead, at)
+                effects = [*effects, *tripped]
             if effects:
                 self._apply(effects)
                 await self._room.wait()
@@ -422,10 +431,13 @@ class SessionRunner:
                     tool_call_id=effect.tool_call_id,
                     tool=effect.name,
                     arguments=effect.arguments,
+                    agent=effect.agent,
                     traceparent=self._traceparent,
                 )
                 dedupe = tool_instance_id(self.session_id, effect.tool_call_id)
                 await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))
+            case EnterAgent():
+                self._enter(effect)
             case PrepareSession():
                 self._spare.prepare()
             case ChangeSession():
@@ -439,9 +451,20 @@ class SessionRunner:
     def _tool_finished(self, effect: RunInline, outcome: ToolOutcome) -> None:
         self._react(
             lambda: self._conversation.tool_finished(
-                effect.tool_call_id, outcome.status, outcome.output, outcome.duration_ms, now_ms()
+                effect.tool_call_id,
+                outcome.status,
+                outcome.output,
+                outcome.duration_ms,
+                now_ms(),
+                outcome.facts,
             )
         )
+
+    def _enter(self, asked: EnterAgent) -> None:
+        answer = self._team.answer(asked)
+        if isinstance(answer, Accepted):
+            self._guard.follow(self._team.agent(answer.role.agent).guardrails)
+        self._react(lambda: self._conversation.handoff_answered(asked.tool_call_id, answer, now_ms()))
 
     def _prepared(self, succeeded: bool) -> None:
         self._react(lambda: self._conversation.prepared(now_ms(), succeeded=succeeded))

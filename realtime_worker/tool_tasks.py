@@ -6,20 +6,21 @@ import asyncio
 from collections.abc import Callable
 
 from realtime_worker.conversation.effects import RunInline
-from shared.agents.catalog import Agent
+from realtime_worker.team import Team
 from shared.ids import tool_instance_id
 from shared.session.model import Session
 from shared.telemetry import names
 from shared.telemetry.trace_context import Attribute, span
 from shared.tools.context import ToolContext
-from shared.tools.execution import ToolOutcome, run_tool
+from shared.tools.execution import ToolOutcome, run_tool, unknown_tool_outcome
+from shared.tools.facts import Facts
 
 
 class ToolTasks:
     """The running inline tools of one session; owns their tasks."""
 
-    def __init__(self, agent: Agent, session: Session, traceparent: str) -> None:
-        self._agent = agent
+    def __init__(self, team: Team, session: Session, traceparent: str) -> None:
+        self._team = team
         self._session = session
         self._traceparent = traceparent
         self._tasks: set[asyncio.Task[ToolOutcome]] = set()
@@ -54,8 +55,9 @@ class ToolTasks:
             session_id=session_id,
             tool_call_id=call.tool_call_id,
             idempotency_key=tool_instance_id(session_id, call.tool_call_id),
-            agent=self._agent.name,
+            agent=call.agent,
             variables=self._session.variables,
+            facts=Facts(call.facts),
         )
         attributes: dict[str, Attribute] = {
             names.GEN_AI_OPERATION: names.OPERATION_EXECUTE_TOOL,
@@ -66,6 +68,11 @@ class ToolTasks:
         with span(
             f"{names.OPERATION_EXECUTE_TOOL} {call.name}", parent=self._traceparent, attributes=attributes
         ) as tool_span:
-            outcome = await run_tool(self._agent.tools[call.name], call.arguments, context)
+            tool = self._team.tool(call.agent, call.name)
+            outcome = (
+                unknown_tool_outcome(call.name, self._team.agent(call.agent).tools)
+                if tool is None
+                else await run_tool(tool, call.arguments, context)
+            )
             tool_span.set_attribute(names.TOOL_STATUS, outcome.status.value)
         return outcome

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from shared.agents.catalog import Agent
 from shared.session.log import (
     AgentTurn,
     Attached,
     AudioStarted,
     ErrorRecorded,
+    HandedOver,
     Interrupted,
     LogEntry,
     ResponseUsage,
+    ToolCalled,
     ToolFinished,
 )
 from shared.session.model import Session
 from shared.telemetry import metrics, names
 from shared.telemetry.trace_context import Attribute, exporting, start_span
+from shared.tools.definition import Tool
 
 _PROVIDERS = {"openai": names.PROVIDER_OPENAI, "azure_openai": names.PROVIDER_AZURE_OPENAI}
 
@@ -25,14 +27,22 @@ _PROVIDERS = {"openai": names.PROVIDER_OPENAI, "azure_openai": names.PROVIDER_AZ
 class TurnTelemetry:
     """Turns one session's log entries into telemetry. Holds nothing that needs closing."""
 
-    def __init__(self, session: Session, agent: Agent, traceparent: str, model: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        find_tool: Callable[[str, str], Tool | None],
+        traceparent: str,
+        model: str,
+    ) -> None:
+        """find_tool: returns an agent's tool by the names of both."""
         self._exporting = exporting()
         self._traceparent = traceparent
         self._model = model
         self._transport = session.transport.value
         self._takeover = session.connected_at_ms > 0
-        self._agent = session.agent
-        self._tools = agent.tools
+        self._agent = session.current_agent
+        self._find_tool = find_tool
+        self._called: dict[str, str] = {}  # tool call id -> agent
         self._provider = _PROVIDERS.get(session.provider, session.provider)
         self._common: dict[str, Attribute] = {
             names.SESSION_ID: session.session_id,
@@ -59,8 +69,12 @@ class TurnTelemetry:
                     )
                 case Interrupted():
                     metrics.count_interruption(agent=self._agent)
+                case ToolCalled():
+                    self._called[entry.tool_call_id] = entry.agent
                 case ToolFinished():
                     self._tool(entry)
+                case HandedOver():
+                    self._agent = entry.to_agent
                 case ErrorRecorded():
                     metrics.count_provider_error(provider=self._provider, code=entry.code)
                 case _:
@@ -87,7 +101,7 @@ class TurnTelemetry:
         metrics.record_attach(entry.took_ms, transport=self._transport, takeover=self._takeover)
 
     def _tool(self, finished: ToolFinished) -> None:
-        tool = self._tools.get(finished.name)
+        tool = self._find_tool(self._called.pop(finished.tool_call_id, self._agent), finished.name)
         metrics.record_tool(
             finished.duration_ms,
             tool=finished.name if tool else "unknown",  # a name the model made up is no metric label
@@ -98,6 +112,7 @@ class TurnTelemetry:
     def _response(self, usage: ResponseUsage, turn: AgentTurn | None) -> None:
         attributes: dict[str, Attribute] = {
             **self._common,
+            names.GEN_AI_AGENT_NAME: turn.agent if turn else self._agent,
             names.GEN_AI_OPERATION: names.OPERATION_CHAT,
             names.GEN_AI_PROVIDER: self._provider,
             names.GEN_AI_REQUEST_MODEL: self._model,

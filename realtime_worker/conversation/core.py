@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
 from realtime_worker.conversation import turn_records
+from realtime_worker.conversation.cast import Cast
 from realtime_worker.conversation.effects import (
     ChangeSession,
     Effect,
@@ -24,8 +26,10 @@ from realtime_worker.conversation.own_sessions import OwnSessions
 from realtime_worker.conversation.recent import RecentIds
 from realtime_worker.conversation.records import provider_error, told_error
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
+from realtime_worker.conversation.role import HandoffAnswer
 from realtime_worker.conversation.seeding import is_seed
 from realtime_worker.conversation.setup import ConversationSetup, Phase
+from realtime_worker.conversation.standing import StandingBook
 from realtime_worker.conversation.tail_probe import RETRIEVAL, TailProbe
 from realtime_worker.conversation.tool_flow import ToolFlow
 from realtime_worker.conversation.turns import TurnTracker
@@ -37,15 +41,16 @@ from realtime_worker.conversation.wire import (
     text,
     whole,
 )
-from shared.session.commands import EndCall, InboxEntry, Say, Tell, ToolResult
+from shared.session.commands import EndCall, InboxEntry, ReportProgress, Say, Tell, ToolResult
 from shared.session.log import (
     AgentTurn,
     Attached,
     CommandReceived,
+    GuardrailTripped,
     ToolStatus,
     UserTurn,
 )
-from shared.session.model import EndReason, SessionState
+from shared.session.model import EndReason, FactValue, SessionState, Standing
 
 # How long the service may take to tell what was said last.
 FIND_OUT_MS = 2_000
@@ -77,7 +82,10 @@ class Conversation:
         self._own = OwnSessions(setup.history, self._responses) if setup.own_session else None
         self._greeted = any(isinstance(entry, UserTurn | AgentTurn) for entry in setup.history)
         self._probe = TailProbe(setup.epoch)
-        self._tools = ToolFlow(setup, self._responses)
+        role = setup.role
+        self._cast = Cast(role, setup.earlier)
+        standing = setup.standing or Standing(agent=role.agent, agent_version=role.version)
+        self._tools = ToolFlow(setup, self._cast, StandingBook(standing), self._responses)
         self._turns = TurnTracker(setup.history)
         self._usage = UsageMeter(setup.usage, setup.prices)
         self._watch = LimitWatch(setup.limits)
@@ -116,7 +124,7 @@ class Conversation:
             return []
         self._opened_at_ms = now_ms
         if self._own is None:
-            return [Send(event=self._setup.configuration)]
+            return [self._cast.opened()]
         self._recent = RecentIds()
         self._keypad.forget_sent()
         unheard = self._turns.lose_session(now_ms)
@@ -171,7 +179,7 @@ class Conversation:
         match kind:
             case "session.created" if self._own is not None:
                 self._own.began(part(event, "session"), now_ms)
-                return [Send(event=self._setup.configuration)]
+                return [self._cast.opened()]
             case "session.updated":
                 if self._own is None:
                     self._watch.provider_ends_at(whole(part(event, "session"), "expires_at") * 1000)
@@ -224,15 +232,19 @@ class Conversation:
 
     def _configured(self, now_ms: int) -> list[Effect]:
         self._phase = Phase.LEAVING if self._ending.reason else Phase.TALKING
+        self._cast.configured()
         setup = self._setup
         attached = Attached(
             worker=setup.worker,
             epoch=setup.epoch,
             call_id=setup.call_id if self._own is None else self._own.session_id,
             took_ms=float(now_ms - self._opened_at_ms),
+            agent=self._cast.role.agent,
+            agent_version=self._cast.role.version,
             at_ms=now_ms,
         )
         effects: list[Effect] = [Record(entry=attached)]
+        effects.extend(self._cast.change())  # where the call was handed over since we opened
         again = self._connected
         if not self._connected:
             self._connected = True
@@ -262,7 +274,7 @@ class Conversation:
     def _found_last(self, item: Event, now_ms: int) -> list[Effect]:
         """Take what was said or asked last while nobody listened."""
         self._greeted = True
-        turn = self._turns.missed(item, self._setup.agent, now_ms)
+        turn = self._turns.missed(item, self._cast.role.agent, now_ms)
         missed: list[Effect] = [Record(entry=turn)] if turn else []
         return [*missed, *self._tools.found_last(item, now_ms)]
 
@@ -272,13 +284,16 @@ class Conversation:
 
     def _reconfigured(self, session: Event, now_ms: int) -> list[Effect]:
         """The session changed and not by us. The caller's client can do that: it is put back, then ended."""
+        if self._cast.confirms(session):
+            self._guard.confirm(session)
+            return []
         if not self._guard.overridden(session):
             return []
         told = "Somebody else on the call replaced the agent's instructions or tools."
         effects: list[Effect] = [provider_error("session_overridden", told, now_ms)]
         if self._guard.exhausted:
             return [*effects, *self._finish(EndReason.CLIENT_INTERFERED, now_ms)]
-        return [*effects, Send(event=self._setup.configuration)]
+        return [*effects, Send(event=self._cast.configuration)]
 
     def _item(self, item: Event, now_ms: int) -> list[Effect]:
         if is_seed(text(item, "id")):
@@ -294,6 +309,7 @@ class Conversation:
 
     def _response_created(self, response: Event, now_ms: int) -> None:
         self._turns.response_started(text(response, "id"), now_ms)
+        self._cast.began(text(response, "id"))
         utterance = self._responses.created(text(response, "id"), request_of(response))
         self._ending.begun(utterance, text(response, "id"))
 
@@ -306,11 +322,12 @@ class Conversation:
     def _response_done(self, response: Event, now_ms: int) -> list[Effect]:
         response_id = text(response, "id")
         failed = text(response, "status") == "failed"
-        turns = self._turns.agent_turns(response, self._setup.agent, now_ms)
+        speaker = self._cast.of_response(response_id).agent
+        turns = self._turns.agent_turns(response, speaker, now_ms)
         effects: list[Effect] = [Record(entry=turn) for turn in turns]
         took_ms = self._turns.response_took(response_id, now_ms)
         effects.extend(self._usage.count(response, took_ms, now_ms))
-        self._watch.spent(self._usage.tokens, self._usage.cost_micros)
+        self._watch.spent(self._usage.tokens, self._usage.cost_micros, self._usage.responses)
         effects.extend(self._tools.called(response, response_id, now_ms))
         utterance = self._responses.done(response_id, failed=failed, now_ms=now_ms)
         if failed:
@@ -341,7 +358,7 @@ class Conversation:
             return []
         if told := self._notices.settled(about, now_ms):
             return told
-        if about and about == text(self._setup.configuration, "event_id"):
+        if self._cast.sent_as(about):
             return self.failed("configuration_refused", f"{code}: {text(error, 'message')}", now_ms)
         if code == "response_cancel_not_active":
             return []  # it ended by itself while our cancel was on its way
@@ -355,14 +372,50 @@ class Conversation:
     # --- tools --------------------------------------------------------------------------------
 
     def tool_finished(
-        self, tool_call_id: str, status: ToolStatus, output: str, duration_ms: float, now_ms: int
+        self,
+        tool_call_id: str,
+        status: ToolStatus,
+        output: str,
+        duration_ms: float,
+        now_ms: int,
+        facts: Mapping[str, FactValue | None] = {},
     ) -> list[Effect]:
         """A tool call has its outcome; a second one for the same call has no effect."""
         if self._phase is Phase.OVER:
             return []
-        connected = self._phase is not Phase.CONFIGURING and self._hold_until_ms is None
-        effects = self._tools.finished(tool_call_id, status, output, duration_ms, now_ms, connected=connected)
+        effects = self._tools.finished(
+            tool_call_id, status, output, duration_ms, now_ms, facts=facts, connected=self._sendable
+        )
         return [*self._noted(effects), *self._responses.pump(now_ms)]
+
+    def handoff_answered(self, tool_call_id: str, answer: HandoffAnswer, now_ms: int) -> list[Effect]:
+        """The agent that an EnterAgent asked for is ready, or can't take over."""
+        if self._phase is Phase.OVER:
+            return []
+        effects = self._tools.handoff_answered(tool_call_id, answer, now_ms, connected=self._sendable)
+        if self._phase is not Phase.CONFIGURING:
+            effects = [*self._cast.change(), *effects]  # first who speaks, then what about
+        return [*self._noted(effects), *self._responses.pump(now_ms)]
+
+    def guardrail_tripped(self, rule: str, response_id: str, instead: str, now_ms: int) -> list[Effect]:
+        """The agent began to say what it must not: cut it off, and have `instead` said."""
+        if self._phase is Phase.OVER:
+            return []
+        speaker = self._cast.of_response(response_id).agent
+        entry = GuardrailTripped(rule=rule, agent=speaker, response_id=response_id, at_ms=now_ms)
+        effects: list[Effect] = [Record(entry=entry)]
+        if self._responses.active_response == response_id:
+            effects.append(Send(event={"type": "response.cancel", "response_id": response_id}))
+        if self._own is None and self._turns.playing:
+            effects.append(Send(event={"type": "output_audio_buffer.clear"}))
+        if instead:
+            self._responses.want_utterance(Utterance(key="guardrail", text=instead))
+        return [*self._noted(effects), *self._responses.pump(now_ms)]
+
+    @property
+    def _sendable(self) -> bool:
+        """Whether an item may be put into the conversation now."""
+        return self._phase is not Phase.CONFIGURING and self._hold_until_ms is None
 
     # --- commands and time ----------------------------------------------------------------------
 
@@ -372,9 +425,18 @@ class Conversation:
             return []
         self._inbox.received(received.entry_id)
         match received.command:
-            case ToolResult(tool_call_id=tool_call_id, status=status, output=output, duration_ms=duration_ms):
-                effects = self.tool_finished(tool_call_id, status, output, duration_ms, now_ms)
+            case ToolResult() as result:
+                effects = self.tool_finished(
+                    result.tool_call_id,
+                    result.status,
+                    result.output,
+                    result.duration_ms,
+                    now_ms,
+                    result.facts,
+                )
                 return [*effects, *self._inbox.done(received.entry_id)]
+            case ReportProgress():
+                return [*self._inbox.done(received.entry_id)]
             case Say(text=words):
                 self._responses.want_utterance(Utterance(key=received.entry_id, text=words))
                 return [*self._responses.pump(now_ms)]
@@ -429,7 +491,7 @@ class Conversation:
             return []
         busy = self._responses.busy or self._turns.playing or self._tools.waiting
         reason = self._watch.exceeded(now_ms, busy=busy)
-        return self._leave(reason, self._setup.farewell, now_ms) if reason else []
+        return self._leave(reason, self._cast.role.farewell, now_ms) if reason else []
 
     def _finish(self, reason: str, now_ms: int, *, hang_up: bool = True) -> list[Effect]:
         if self._phase is Phase.OVER:

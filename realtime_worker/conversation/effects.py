@@ -1,6 +1,6 @@
 """What the conversation wants done.
 
-The shell's promise: the records of a batch (Record, SetState, CountUsage, ConsumeInbox) are
+The shell's promise: the records of a batch (Record, SetState, CountUsage, SetStanding, ConsumeInbox) are
 committed together, under the session's epoch, before any effect of the same batch that is marked
 as waiting for them leaves the process.
 """
@@ -8,12 +8,12 @@ as waiting for them leaves the process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from realtime_worker.conversation.wire import part, text
 from shared.session.log import LogEntry
-from shared.session.model import SessionState, Usage
+from shared.session.model import FactValue, SessionState, Standing, Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,13 @@ class CountUsage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetStanding:
+    """Replace who speaks and what is known."""
+
+    standing: Standing
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConsumeInbox:
     """The inbox entry's effects are all in this batch."""
 
@@ -56,20 +63,36 @@ class Send:
 
 @dataclass(frozen=True, kw_only=True)
 class RunInline:
-    """Run a tool in this process; always after its record."""
+    """Run a tool of `agent` in this process; always after its record. `facts`: what is known by then."""
 
     tool_call_id: str
     name: str
     arguments: str
+    agent: str = ""
+    facts: Mapping[str, FactValue] = field(default_factory=dict[str, FactValue], repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartDurable:
-    """Start a tool's orchestration; always after its record, and harmless when repeated."""
+    """Start the orchestration of a tool of `agent`; always after its record, and harmless when repeated."""
 
     tool_call_id: str
     name: str
     arguments: str
+    agent: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnterAgent:
+    """Prepare `agent` for taking over, and tell `handoff_answered`; always after the record of the call.
+
+    arguments: what the model tells along, its JSON text.
+    """
+
+    tool_call_id: str
+    agent: str
+    arguments: str
+    standing: Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +117,17 @@ class Finish:
     reason: str
 
 
-RecordEffect: TypeAlias = Record | SetState | CountUsage | ConsumeInbox
-OutwardEffect: TypeAlias = Send | RunInline | StartDurable | PrepareSession | ChangeSession | HangUp | Finish
+RecordEffect: TypeAlias = Record | SetState | CountUsage | SetStanding | ConsumeInbox
+OutwardEffect: TypeAlias = (
+    Send | RunInline | StartDurable | EnterAgent | PrepareSession | ChangeSession | HangUp | Finish
+)
 Effect: TypeAlias = RecordEffect | OutwardEffect
 
 
 def tool_call_of(effect: OutwardEffect) -> str:
     """Return the tool call that `effect` runs or answers, or ""."""
     match effect:
-        case RunInline() | StartDurable():
+        case RunInline() | StartDurable() | EnterAgent():
             return effect.tool_call_id
         case Send():
             return text(part(effect.event, "item"), "call_id")

@@ -29,7 +29,7 @@ class Keypad:
     def __init__(self, setup: ConversationSetup, responses: ResponseSequencer, turns: TurnTracker) -> None:
         """setup: its configuration says whether the agent may be interrupted."""
         self._prefix = f"{_PREFIX}{setup.epoch}_"
-        audio_input = part(part(part(setup.configuration, "session"), "audio"), "input")
+        audio_input = part(part(part(setup.role.configuration, "session"), "audio"), "input")
         self._interrupts = part(audio_input, "turn_detection").get("interrupt_response", True) is True
         self._service_plays = not setup.own_session
         self._responses = responses

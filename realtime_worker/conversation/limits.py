@@ -20,12 +20,14 @@ class Limits:
     ends_at_ms: when the call is over at the latest, Unix milliseconds.
     max_tokens: input and output tokens of all responses together, as billed.
     max_cost_micros: what they cost, in millionths of the prices' currency.
+    max_responses: how many of them there may be.
     """
 
     idle_ms: int = 0
     ends_at_ms: int = 0
     max_tokens: int = 0
     max_cost_micros: int = 0
+    max_responses: int = 0
 
 
 class LimitWatch:
@@ -37,6 +39,7 @@ class LimitWatch:
         self._provider_ends_at_ms = 0
         self._tokens = 0
         self._cost_micros = 0
+        self._responses = 0
 
     def activity(self, now_ms: int) -> None:
         """Somebody said or did something."""
@@ -51,8 +54,9 @@ class LimitWatch:
         ends_at_ms = self._provider_ends_at_ms
         return bool(ends_at_ms) and now_ms >= ends_at_ms - CLOCKS_DIFFER_MS
 
-    def spent(self, tokens: int, cost_micros: int) -> None:
-        """The sums of billed tokens and of their cost so far."""
+    def spent(self, tokens: int, cost_micros: int, responses: int) -> None:
+        """The sums of billed tokens, of their cost, and of responses so far."""
+        self._responses = responses
         self._tokens = tokens
         self._cost_micros = cost_micros
 
@@ -69,6 +73,8 @@ class LimitWatch:
         too_dear = limits.max_cost_micros and self._cost_micros >= limits.max_cost_micros
         if too_many or too_dear:
             return EndReason.BUDGET
+        if limits.max_responses and self._responses >= limits.max_responses:
+            return EndReason.MAX_TURNS
         return next((reason for at, reason in self._times() if now_ms >= at), None)
 
     def _times(self) -> list[tuple[int, EndReason]]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from realtime_worker.conversation.limits import Limits
-from shared.session.log import LogEntry, ToolCalled, ToolExecution
-from shared.session.model import Usage
+from realtime_worker.conversation.role import Role
+from shared.session.log import LogEntry, ToolCalled
+from shared.session.model import Standing, Usage
 from shared.session.prices import TokenPrices
 
 
@@ -25,13 +26,12 @@ class Phase(Enum):
 class ConversationSetup:
     """The session, the agent, and what earlier owners have left.
 
-    configuration: the `session.update` event that makes the call follow the agent.
-    executions: the agent's tools and where each runs.
-    repeatable: names of the inline tools that may run again when cut off in mid-run.
+    role: the agent that speaks. earlier: those before it whose calls are among `unanswered`.
+    standing: who speaks and what is known, as recorded; None where nothing is.
+    max_handoffs: how often the call may be handed over.
     unanswered: calls that an earlier owner recorded without a result.
     answered: calls that have their result, with the outputs of the latest ("" for older ones): the
         provider may show them once more, or may never have got the last output.
-    farewell: said before the server ends the call by itself.
     limits: what makes the server do that.
     prices: of the model's tokens, None where they are not known.
     resumed: another owner has talked here before: no greeting, no history replay.
@@ -40,16 +40,15 @@ class ConversationSetup:
     """
 
     session_id: str
-    agent: str
+    role: Role
     worker: str
     epoch: int
     call_id: str
-    configuration: Mapping[str, object]
     greeting: str
-    farewell: str = ""
-    executions: Mapping[str, ToolExecution] = field(default_factory=dict[str, ToolExecution])
+    earlier: tuple[Role, ...] = ()
+    standing: Standing | None = None
+    max_handoffs: int = 10
     limits: Limits = field(default_factory=Limits)
-    repeatable: frozenset[str] = frozenset()
     unanswered: tuple[ToolCalled, ...] = ()
     answered: Mapping[str, str] = field(default_factory=dict[str, str])
     resumed: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from realtime_worker.conversation.cast import Cast
 from realtime_worker.conversation.wire import Event, output_item_id, parts, text
 from shared.session.log import ToolCalled, ToolExecution
 
@@ -20,8 +21,7 @@ class _Call:
 class ToolBook:
     """The function calls of one conversation and how far each has come."""
 
-    def __init__(self, executions: Mapping[str, ToolExecution]) -> None:
-        self._executions = executions
+    def __init__(self) -> None:
         self._calls: dict[str, _Call] = {}
         self._open: dict[str, _Call] = {}  # those without an output: few, however long the conversation
 
@@ -36,10 +36,6 @@ class ToolBook:
                 name=called.name, execution=called.execution, response_id=called.response_id
             )
 
-    def knows(self, name: str) -> bool:
-        """Return whether the agent has a tool of this name."""
-        return name in self._executions
-
     @property
     def waiting(self) -> bool:
         """Whether a call has no output yet."""
@@ -50,11 +46,7 @@ class ToolBook:
         """Whether an inline call has no output yet."""
         return any(call.execution is ToolExecution.INLINE for call in self._open.values())
 
-    @property
-    def names(self) -> list[str]:
-        return sorted(self._executions)
-
-    def open_calls(self, event: Event, response_id: str, now_ms: int) -> list[ToolCalled]:
+    def open_calls(self, event: Event, response_id: str, cast: Cast, now_ms: int) -> list[ToolCalled]:
         """Return the complete function calls of a response (or of one output item) that are new."""
         items = parts(event, "output") if "output" in event else [event]
         fresh: list[ToolCalled] = []
@@ -64,7 +56,8 @@ class ToolBook:
             if not complete or not tool_call_id or tool_call_id in self._calls:
                 continue
             name = text(item, "name")
-            execution = self._executions.get(name, ToolExecution.INLINE)
+            role = cast.of_response(response_id, name)
+            execution = role.executions.get(name, ToolExecution.INLINE)
             call = _Call(name=name, execution=execution, response_id=response_id)
             self._calls[tool_call_id] = self._open[tool_call_id] = call
             fresh.append(
@@ -74,6 +67,7 @@ class ToolBook:
                     arguments=text(item, "arguments") or "{}",
                     execution=execution,
                     response_id=response_id,
+                    agent=role.agent,
                     at_ms=now_ms,
                 )
             )

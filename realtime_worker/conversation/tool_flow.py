@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 import msgspec
 
-from realtime_worker.conversation.effects import Effect, Record, RunInline, Send, StartDurable
+from realtime_worker.conversation.cast import Cast
+from realtime_worker.conversation.effects import (
+    Effect,
+    EnterAgent,
+    Record,
+    RunInline,
+    Send,
+    StartDurable,
+)
+from realtime_worker.conversation.handoffs import Handoffs, Refusal, gate
 from realtime_worker.conversation.responses import ResponseSequencer
+from realtime_worker.conversation.role import Accepted, Declined, HandoffAnswer
 from realtime_worker.conversation.setup import ConversationSetup
+from realtime_worker.conversation.standing import StandingBook
 from realtime_worker.conversation.tool_calls import ToolBook
 from realtime_worker.conversation.wire import Event, function_call_output, text
 from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolStatus
+from shared.session.model import FactValue
 
 # What the service says to an item whose id it has already.
 DUPLICATE_ITEM = "item_create_duplicate_item_id"
@@ -20,11 +33,15 @@ DUPLICATE_ITEM = "item_create_duplicate_item_id"
 class ToolFlow:
     """The function calls of one conversation, as effects."""
 
-    def __init__(self, setup: ConversationSetup, responses: ResponseSequencer) -> None:
-        self._repeatable = setup.repeatable
+    def __init__(
+        self, setup: ConversationSetup, cast: Cast, standing: StandingBook, responses: ResponseSequencer
+    ) -> None:
         self._unanswered = setup.unanswered
+        self._cast = cast
+        self._standing = standing
         self._responses = responses
-        self._book = ToolBook(setup.executions)
+        self._handoffs = Handoffs(cast, standing, responses, max_handoffs=setup.max_handoffs)
+        self._book = ToolBook()
         self._book.restore(setup.unanswered, setup.answered)
         for tool_call_id, output in setup.answered.items():
             if output:  # the earlier owner may have died between recording and sending it
@@ -44,7 +61,7 @@ class ToolFlow:
     def called(self, event: Event, response_id: str, now_ms: int) -> list[Effect]:
         """Take the complete function calls of a response, or of one output item; known ones do nothing."""
         effects: list[Effect] = []
-        for call in self._book.open_calls(event, response_id, now_ms):
+        for call in self._book.open_calls(event, response_id, self._cast, now_ms):
             effects.append(Record(entry=call))
             if call.execution is ToolExecution.INLINE:
                 # A sibling may have its output already: the reply is for both, and wanted with the last one.
@@ -60,6 +77,7 @@ class ToolFlow:
         duration_ms: float,
         now_ms: int,
         *,
+        facts: Mapping[str, FactValue | None] = {},
         connected: bool = True,
     ) -> list[Effect]:
         """Take a call's outcome; a second one has no effect. Without a connection it is sent by `resend`."""
@@ -72,15 +90,37 @@ class ToolFlow:
             status=status,
             output=output,
             duration_ms=round(duration_ms, 3),
+            facts=facts,
             at_ms=now_ms,
         )
-        effects: list[Effect] = [Record(entry=entry)]
+        effects: list[Effect] = [Record(entry=entry), *self._standing.learn(facts)]
         self._responses.output_sent(tool_call_id)
         if connected:
             effects.append(Send(event=function_call_output(tool_call_id, output), after_commit=True))
         if not self._book.siblings_running(tool_call_id):
             self._responses.want_reply()
         return effects
+
+    def handoff_answered(
+        self, tool_call_id: str, answer: HandoffAnswer, now_ms: int, *, connected: bool
+    ) -> list[Effect]:
+        """Let the agent in that a handoff leads to, or tell the model why it can't be."""
+        call = self._handoffs.settle(tool_call_id)
+        if call is None:
+            return []
+        match answer:
+            case Declined(code=code, message=message):
+                output = _error_output(code, message)
+                return self.finished(
+                    tool_call_id, ToolStatus.INVALID, output, 0.0, now_ms, connected=connected
+                )
+            case Accepted():
+                entered = self._handoffs.take_over(call, answer, now_ms)
+                output = _encoded({"handed_over_to": answer.role.agent})
+                told = self.finished(tool_call_id, ToolStatus.OK, output, 0.0, now_ms, connected=connected)
+                return [*entered, *told]
+            case _:
+                assert_never(answer)
 
     def confirmed(self, item: Event, now_ms: int) -> None:
         """The service has an output in the conversation. One that had been lost has had no reply either."""
@@ -131,23 +171,56 @@ class ToolFlow:
         return []
 
     def _start(self, call: ToolCalled, now_ms: int) -> list[Effect]:
-        if not self._book.knows(call.name):
-            known = ", ".join(self._book.names) or "none"
+        role = self._cast.named(call.agent)
+        if not role.has(call.name):
+            known = ", ".join(role.tool_names) or "none"
             output = _error_output("unknown_tool", f"There is no tool {call.name!r}. Known tools: {known}.")
             return self.finished(call.tool_call_id, ToolStatus.INVALID, output, 0.0, now_ms)
+        if call.name in role.handoffs:
+            asked = self._handoffs.ask(call)
+            return [asked] if isinstance(asked, EnterAgent) else self._refused(call, asked, now_ms)
+        if refusal := gate(self._standing, call, role.requires.get(call.name, ())):
+            return self._refused(call, refusal, now_ms)
+        return self._run(call)
+
+    def _refused(self, call: ToolCalled, refusal: Refusal, now_ms: int) -> list[Effect]:
+        output = _error_output(refusal.code, refusal.message)
+        return self.finished(call.tool_call_id, ToolStatus.ERROR, output, 0.0, now_ms)
+
+    def _run(self, call: ToolCalled) -> list[Effect]:
         match call.execution:
             case ToolExecution.INLINE:
-                return [RunInline(tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments)]
+                return [
+                    RunInline(
+                        tool_call_id=call.tool_call_id,
+                        name=call.name,
+                        arguments=call.arguments,
+                        agent=call.agent,
+                        facts=self._standing.now.facts,
+                    )
+                ]
             case ToolExecution.DURABLE:
                 return [
-                    StartDurable(tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments)
+                    StartDurable(
+                        tool_call_id=call.tool_call_id,
+                        name=call.name,
+                        arguments=call.arguments,
+                        agent=call.agent,
+                    )
                 ]
             case _:
                 assert_never(call.execution)
 
     def _continue(self, call: ToolCalled, now_ms: int) -> list[Effect]:
-        cut_off = call.execution is ToolExecution.INLINE and call.name not in self._repeatable
-        if not cut_off or not self._book.knows(call.name):
+        role = self._cast.named(call.agent)
+        cut_off = (
+            call.execution is ToolExecution.INLINE
+            and call.name in role.executions
+            and call.name not in role.repeatable
+        )
+        if call.execution is ToolExecution.DURABLE and call.name in role.executions:
+            return self._run(call)  # it may have begun, when it was allowed to
+        if not cut_off:
             return self._start(call, now_ms)
         output = _error_output(
             "outcome_unknown",
@@ -158,4 +231,8 @@ class ToolFlow:
 
 
 def _error_output(code: str, message: str) -> str:
-    return msgspec.json.encode({"error": {"code": code, "message": message}}).decode()
+    return _encoded({"error": {"code": code, "message": message}})
+
+
+def _encoded(output: Mapping[str, object]) -> str:
+    return msgspec.json.encode(output).decode()

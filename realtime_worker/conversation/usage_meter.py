@@ -24,6 +24,11 @@ class UsageMeter:
         return self._usage.input_tokens + self._usage.output_tokens
 
     @property
+    def responses(self) -> int:
+        """How many responses were billed so far."""
+        return self._usage.responses
+
+    @property
     def cost_micros(self) -> int:
         """What the session has cost so far, in millionths of the prices' currency."""
         return self._usage.cost_micros

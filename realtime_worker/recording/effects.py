@@ -11,9 +11,13 @@ from typing import Any, cast, get_type_hints
 import msgspec
 
 from realtime_worker.conversation.effects import Effect
+from realtime_worker.conversation.role import Role
 from realtime_worker.conversation.setup import ConversationSetup
-from realtime_worker.recording.masking import EventMask, Json, mask_json_text, mask_own
+from realtime_worker.recording.masking import EventMask, Json, mask_json_text, mask_own, mask_text
 from shared.session.codec import LOG
+
+# What tools and models have told, under names of the agents' author.
+_FACTS = frozenset({"facts", "context"})
 
 
 def masked_effects(effects: Iterable[Effect], mask: EventMask) -> list[Json]:
@@ -25,10 +29,29 @@ def masked_setup(setup: ConversationSetup, mask: EventMask) -> Json:
     """Return a conversation's setup as JSON, masked; `setup_of` reads it."""
     return {
         **_fields(setup, mask),
-        "executions": {name: str(execution) for name, execution in setup.executions.items()},
-        "repeatable": sorted(setup.repeatable),
+        "role": masked_role(setup.role, mask),
+        "earlier": [masked_role(role, mask) for role in setup.earlier],
         "answered": {call: mask_json_text(output) for call, output in setup.answered.items()},
     }
+
+
+def masked_role(role: Role, mask: EventMask) -> Json:
+    """Return an agent's part in a conversation as JSON, masked; msgspec reads it."""
+    return {
+        **_fields(role, mask),
+        "executions": {name: str(execution) for name, execution in role.executions.items()},
+        "repeatable": sorted(role.repeatable),
+        "requires": {name: list(facts) for name, facts in role.requires.items()},
+        "handoffs": {
+            name: {"to": rule.to, "requires": list(rule.requires), "announce": mask_text(rule.announce)}
+            for name, rule in role.handoffs.items()
+        },
+    }
+
+
+def masked_facts(facts: Mapping[str, object], mask: EventMask) -> Json:
+    """Return facts with their names; what they are is masked."""
+    return cast("Json", mask.mask({"variables": facts})["variables"])
 
 
 def setup_of(stored: Mapping[str, object]) -> ConversationSetup:
@@ -68,7 +91,8 @@ def _field(name: str, value: object, mask: EventMask) -> object:
     if isinstance(value, str):
         return mask_own(name, value)
     if isinstance(value, Mapping):
-        return mask.mask(cast("Mapping[str, object]", value))
+        fields_of = cast("Mapping[str, object]", value)
+        return masked_facts(fields_of, mask) if name in _FACTS else mask.mask(fields_of)
     if isinstance(value, tuple | list):
         return [_field(name, element, mask) for element in cast("Iterable[object]", value)]
     if is_dataclass(value):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 import msgspec
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect
+from realtime_worker.conversation.role import Accepted, Declined
+from realtime_worker.recording.effects import masked_facts, masked_role
 from realtime_worker.recording.masking import EventMask, Json, mask_json_text, mask_own, mask_text
 from shared.session.codec import COMMANDS
-from shared.session.commands import EndCall, InboxEntry, Say, Tell, ToolResult
+from shared.session.commands import EndCall, InboxEntry, ReportProgress, Say, Tell, ToolResult
 from shared.session.log import ToolStatus
+from shared.session.model import FactValue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,23 @@ class ToolEnded:
     status: ToolStatus
     output: str
     duration_ms: float
+    facts: Mapping[str, FactValue | None] = field(default_factory=dict[str, FactValue | None], repr=False)
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandoffAnswered:
+    tool_call_id: str
+    accepted: Accepted | None = None
+    declined: Declined | None = None
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tripped:
+    rule: str
+    response_id: str
+    instead: str
     at_ms: int
 
 
@@ -70,7 +90,19 @@ class Prepared:
     at_ms: int
 
 
-Input: TypeAlias = Opened | Lost | Gone | Failed | ProviderSaid | Commanded | ToolEnded | Ticked | Prepared
+Input: TypeAlias = (
+    Opened
+    | Lost
+    | Gone
+    | Failed
+    | ProviderSaid
+    | Commanded
+    | ToolEnded
+    | HandoffAnswered
+    | Tripped
+    | Ticked
+    | Prepared
+)
 
 _TAGS: dict[type[Input], str] = {
     Opened: "opened",
@@ -80,6 +112,8 @@ _TAGS: dict[type[Input], str] = {
     ProviderSaid: "provider_event",
     Commanded: "command",
     ToolEnded: "tool_finished",
+    HandoffAnswered: "handoff_answered",
+    Tripped: "guardrail_tripped",
     Ticked: "tick",
     Prepared: "prepared",
 }
@@ -104,8 +138,13 @@ def apply(conversation: Conversation, given: Input) -> list[Effect]:
             return conversation.command(given.received, given.at_ms)
         case ToolEnded():
             return conversation.tool_finished(
-                given.tool_call_id, given.status, given.output, given.duration_ms, given.at_ms
+                given.tool_call_id, given.status, given.output, given.duration_ms, given.at_ms, given.facts
             )
+        case HandoffAnswered():
+            answer = given.accepted or given.declined or Declined(code="unanswered", message="")
+            return conversation.handoff_answered(given.tool_call_id, answer, given.at_ms)
+        case Tripped():
+            return conversation.guardrail_tripped(given.rule, given.response_id, given.instead, given.at_ms)
         case Ticked():
             return conversation.tick(given.at_ms)
         case Prepared():
@@ -129,13 +168,27 @@ def masked_input(given: Input, mask: EventMask) -> Json:
         case ProviderSaid():
             fields = {"event": mask.mask(given.event)}
         case Commanded():
-            fields = {"entry_id": given.received.entry_id, "command": _masked_command(given.received)}
+            fields = {"entry_id": given.received.entry_id, "command": _masked_command(given.received, mask)}
         case ToolEnded():
             fields = {
                 "tool_call_id": given.tool_call_id,
                 "status": str(given.status),
                 "output": mask_json_text(given.output),
                 "duration_ms": given.duration_ms,
+                "facts": masked_facts(given.facts, mask),
+            }
+        case HandoffAnswered(tool_call_id=tool_call_id, accepted=accepted, declined=declined):
+            fields = {"tool_call_id": tool_call_id}
+            if accepted is not None:
+                context = masked_facts(accepted.context, mask)
+                fields["accepted"] = {"role": masked_role(accepted.role, mask), "context": context}
+            if declined is not None:
+                fields["declined"] = {"code": declined.code, "message": mask_text(declined.message)}
+        case Tripped():
+            fields = {
+                "rule": mask_own("rule", given.rule),
+                "response_id": given.response_id,
+                "instead": mask_text(given.instead),
             }
         case _:
             assert_never(given)
@@ -156,7 +209,7 @@ def input_of(stored: Mapping[str, object]) -> Input:
     return Commanded(received=entry, at_ms=msgspec.convert(fields["at_ms"], int))
 
 
-def _masked_command(received: InboxEntry) -> Json:
+def _masked_command(received: InboxEntry, mask: EventMask) -> Json:
     command = received.command
     match command:
         case ToolResult():
@@ -165,7 +218,10 @@ def _masked_command(received: InboxEntry) -> Json:
                 status=command.status,
                 output=mask_json_text(command.output),
                 duration_ms=command.duration_ms,
+                facts=msgspec.convert(masked_facts(command.facts, mask), dict[str, FactValue | None]),
             )
+        case ReportProgress():
+            masked = ReportProgress(tool_call_id=command.tool_call_id, text=mask_text(command.text))
         case Say():
             masked = Say(text=mask_text(command.text))
         case EndCall():

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect
+from realtime_worker.conversation.role import Accepted, Declined, HandoffAnswer
 from realtime_worker.conversation.setup import ConversationSetup, Phase
 from realtime_worker.recording.file_format import LEFT, OVER, RAISED
 from realtime_worker.recording.inputs import (
     Commanded,
     Failed,
     Gone,
+    HandoffAnswered,
     Input,
     Lost,
     Opened,
@@ -21,11 +23,13 @@ from realtime_worker.recording.inputs import (
     ProviderSaid,
     Ticked,
     ToolEnded,
+    Tripped,
     apply,
 )
 from realtime_worker.recording.writer import Bounds, Moment, Take, Writer
 from shared.session.commands import InboxEntry
 from shared.session.log import ToolStatus
+from shared.session.model import FactValue
 from shared.settings import WorkerSettings
 
 
@@ -104,15 +108,43 @@ class RecordedConversation(Conversation):
         return self._given(ProviderSaid(event=event, at_ms=now_ms))
 
     def tool_finished(
-        self, tool_call_id: str, status: ToolStatus, output: str, duration_ms: float, now_ms: int
+        self,
+        tool_call_id: str,
+        status: ToolStatus,
+        output: str,
+        duration_ms: float,
+        now_ms: int,
+        facts: Mapping[str, FactValue | None] = {},
     ) -> list[Effect]:
         if self._within:
-            return super().tool_finished(tool_call_id, status, output, duration_ms, now_ms)
+            return super().tool_finished(tool_call_id, status, output, duration_ms, now_ms, facts)
         return self._given(
             ToolEnded(
-                tool_call_id=tool_call_id, status=status, output=output, duration_ms=duration_ms, at_ms=now_ms
+                tool_call_id=tool_call_id,
+                status=status,
+                output=output,
+                duration_ms=duration_ms,
+                facts=facts,
+                at_ms=now_ms,
             )
         )
+
+    def handoff_answered(self, tool_call_id: str, answer: HandoffAnswer, now_ms: int) -> list[Effect]:
+        if self._within:
+            return super().handoff_answered(tool_call_id, answer, now_ms)
+        return self._given(
+            HandoffAnswered(
+                tool_call_id=tool_call_id,
+                accepted=answer if isinstance(answer, Accepted) else None,
+                declined=answer if isinstance(answer, Declined) else None,
+                at_ms=now_ms,
+            )
+        )
+
+    def guardrail_tripped(self, rule: str, response_id: str, instead: str, now_ms: int) -> list[Effect]:
+        if self._within:
+            return super().guardrail_tripped(rule, response_id, instead, now_ms)
+        return self._given(Tripped(rule=rule, response_id=response_id, instead=instead, at_ms=now_ms))
 
     def command(self, received: InboxEntry, now_ms: int) -> list[Effect]:
         if self._within:

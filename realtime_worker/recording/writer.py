@@ -148,7 +148,10 @@ class Writer:
         self._open.add(take)
         take.tape.add(
             header(
-                session_id=setup.session_id, epoch=setup.epoch, agent=setup.agent, transport=take.transport
+                session_id=setup.session_id,
+                epoch=setup.epoch,
+                agent=setup.role.agent,
+                transport=take.transport,
             )
         )
         take.tape.add({"setup": masked_setup(setup, take.mask)})

@@ -20,7 +20,7 @@ class Prompt:
         self._template = template
         self.files = files
 
-    def render(self, values: Mapping[str, str]) -> str:
+    def render(self, values: Mapping[str, object]) -> str:
         """Return the text; raises SidetoneError "agent_prompt_failed" where the template breaks on them."""
         try:
             return self._template.render(values).strip()

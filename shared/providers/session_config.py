@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.agents.catalog import Agent
+    from shared.agents.scene import Scene
     from shared.session.model import Transport
 
 
@@ -21,8 +22,13 @@ def realtime_session(
     model: str,
     transcription_model: str,
     transport: Transport,
+    scene: Scene | None = None,
+    voice: str = "",
 ) -> dict[str, object]:
-    """Return the `session` object for `agent`; raises InvalidRequestError when variables do not fit."""
+    """Return the `session` object for `agent`; raises InvalidRequestError when variables do not fit.
+
+    scene: what the prompt may know of the call. voice: of the call, where another agent began it.
+    """
     audio_format: dict[str, object] = (
         {"type": "audio/pcmu"} if transport == "sip" else {"type": "audio/pcm", "rate": 24000}
     )
@@ -32,16 +38,19 @@ def realtime_session(
             {"model": transcription_model, "language": agent.language} if transcription_model else None
         ),
     }
-    audio_output: dict[str, object] = {"voice": agent.voice}
+    audio_output: dict[str, object] = {"voice": voice or agent.voice}
     if transport != "webrtc":  # over WebRTC the media leg negotiates Opus by itself
         audio_input["format"] = audio_format
         audio_output["format"] = audio_format
     return {
         "type": "realtime",
         "model": model,
-        "instructions": agent.instructions(variables),
+        "instructions": agent.instructions(variables, scene) if scene else agent.instructions(variables),
         "output_modalities": ["audio"],
-        "tools": [tool.function_schema() for tool in agent.tools.values()],
+        "tools": [
+            *(tool.function_schema() for tool in agent.tools.values()),
+            *(handoff.function_schema() for handoff in agent.handoffs.values()),
+        ],
         "tool_choice": "auto",
         "max_output_tokens": agent.max_output_tokens,
         "audio": {"input": audio_input, "output": audio_output},

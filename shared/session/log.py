@@ -61,12 +61,17 @@ class StateChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class Attached:
-    """A worker opened the sideband and the provider confirmed the agent's configuration."""
+    """A worker opened the sideband and the provider confirmed the agent's configuration.
+
+    agent, agent_version: who speaks, and a digest of its files as this worker has them.
+    """
 
     worker: str
     epoch: int
     call_id: str
     took_ms: float
+    agent: str = ""
+    agent_version: str = ""
     at_ms: int
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import cast
 
 from shared.session.model import FactValue, holds
 
@@ -53,6 +54,17 @@ class Facts:
 
     def __repr__(self) -> str:
         return f"Facts({', '.join(sorted(self._known.keys() | self._changes.keys()))})"
+
+
+def facts_in(found: object) -> dict[str, FactValue | None]:
+    """Return the facts in JSON data that somebody else has stored; what is none is left out."""
+    if not isinstance(found, Mapping):
+        return {}
+    return {
+        name: value
+        for name, value in cast("Mapping[str, object]", found).items()
+        if value is None or isinstance(value, str | int | float | bool)
+    }
 
 
 def check_fact_name(name: str) -> None:

@@ -13,7 +13,7 @@ from realtime_worker.roster import Roster
 from shared.errors import UnavailableError
 from shared.session.commands import EndCall, InboxEntry, Say
 from shared.session.log import LogEntry
-from shared.session.model import SessionState, Usage
+from shared.session.model import SessionState, Standing, Usage
 from shared.store.inbox import Inbox
 from shared.store.ownership import Ownership
 from shared.telemetry import metrics
@@ -82,6 +82,7 @@ class AbsentOwnership(Ownership):
         reason: str = "",
         usage: Usage | None = None,
         inbox_cursor: str | None = None,
+        standing: Standing | None = None,
         commit_id: str = "",
     ) -> list[str]:
         if self.absent:
@@ -95,6 +96,7 @@ class AbsentOwnership(Ownership):
             reason=reason,
             usage=usage,
             inbox_cursor=inbox_cursor,
+            standing=standing,
             commit_id=commit_id,
         )
 

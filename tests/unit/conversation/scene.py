@@ -8,6 +8,7 @@ from typing import TypeVar
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect, Record, Send
 from realtime_worker.conversation.limits import Limits
+from realtime_worker.conversation.role import Role
 from realtime_worker.conversation.setup import ConversationSetup
 from shared.session.log import LogEntry, ToolCalled, ToolExecution
 from shared.session.prices import TokenPrices
@@ -38,20 +39,22 @@ def conversation(
     return Conversation(
         ConversationSetup(
             session_id="ses_x",
-            agent="desk",
+            role=Role(
+                agent="desk",
+                configuration=CONFIGURATION,
+                farewell=farewell,
+                executions={
+                    "look_up": ToolExecution.INLINE,
+                    "pay": ToolExecution.INLINE,
+                    "book": ToolExecution.DURABLE,
+                },
+                repeatable=frozenset({"look_up"}),
+            ),
             worker="w1",
             epoch=1,
             call_id="" if own_session else "rtc_1",
-            configuration=CONFIGURATION,
             greeting=greeting,
-            farewell=farewell,
             limits=limits,
-            executions={
-                "look_up": ToolExecution.INLINE,
-                "pay": ToolExecution.INLINE,
-                "book": ToolExecution.DURABLE,
-            },
-            repeatable=frozenset({"look_up"}),
             unanswered=tuple(unanswered),
             answered=answered,
             resumed=resumed,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.limits import Limits
+from realtime_worker.conversation.role import Role
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.recording.recorder import Recorder
 from realtime_worker.recording.writer import Bounds
@@ -17,15 +18,17 @@ from tests.unit.conversation.scene import CONFIGURATION, Scene, call_item, messa
 BOUNDS = Bounds(max_bytes=5 << 20, max_s=3600, total_bytes=1 << 30)
 SETUP = ConversationSetup(
     session_id="ses_recorded",
-    agent="desk",
+    role=Role(
+        agent="desk",
+        configuration=CONFIGURATION,
+        farewell="Goodbye dear Hannah.",
+        executions={"look_up": ToolExecution.INLINE, "book": ToolExecution.DURABLE},
+        repeatable=frozenset({"look_up"}),
+    ),
     worker="w1",
     epoch=3,
     call_id="rtc_1",
-    configuration=CONFIGURATION,
     greeting="Willkommen bei Tomsk, hello.",
-    farewell="Goodbye dear Hannah.",
-    executions={"look_up": ToolExecution.INLINE, "book": ToolExecution.DURABLE},
-    repeatable=frozenset({"look_up"}),
     limits=Limits(idle_ms=60_000, max_tokens=100_000),
     unanswered=(
         ToolCalled(

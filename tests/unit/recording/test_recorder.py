@@ -264,9 +264,9 @@ def test_a_session_outside_of_the_share_has_an_ordinary_conversation(tmp_path: P
 
 def test_the_setup_survives(tmp_path: Path) -> None:
     read: ConversationSetup = read_recording(record(tmp_path)).setup
-    assert read.executions == SETUP.executions
+    assert read.role.executions == SETUP.role.executions
     assert read.limits == SETUP.limits
-    assert read.repeatable == SETUP.repeatable
+    assert read.role.repeatable == SETUP.role.repeatable
     assert read.unanswered == (replace(SETUP.unanswered[0], arguments='{"who":"xxxxxx"}'),)
     assert read.answered == {"call_00": '{"found":"xxxxxx"}'}
     assert read.greeting == "xxxxxxxxxx xxx xxxxx, xxxxx."
