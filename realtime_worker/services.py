@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.setup import ConversationSetup
@@ -22,6 +23,9 @@ from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
 from shared.telephony.legs import CarrierLeg, unsupported
 
+if TYPE_CHECKING:
+    from shared.mcp.pool import McpPool
+
 
 def no_carrier(session: Session) -> CarrierLeg:
     """Stand in for a carrier where none is set."""
@@ -35,6 +39,7 @@ class Services:
     media_transports: those whose audio comes by carriers' media sockets to this worker; a session waits for
         its caller there.
     carrier_leg: the way to a session's call at its carrier; raises SidetoneError where there is none.
+    mcp: the MCP servers that agents get tools from; None where no agent names one.
     """
 
     settings: WorkerSettings
@@ -50,6 +55,11 @@ class Services:
     recorder: Recorder | None = None
     media_transports: frozenset[Transport] = frozenset({Transport.ACS})
     carrier_leg: Callable[[Session], CarrierLeg] = no_carrier
+    mcp: McpPool | None = None
+
+    async def agents(self) -> AgentCatalog:
+        """Return the agents for a session that begins now, with the tools of their MCP servers."""
+        return self.catalog if self.mcp is None else await self.mcp.equipped(self.catalog)
 
     def conversation(self, setup: ConversationSetup, transport: str) -> Conversation:
         """Return a new conversation; one that is recorded, where the worker records."""

@@ -23,6 +23,7 @@ from realtime_worker.loops import (
     report_forever,
     sweep_forever,
 )
+from realtime_worker.mcp_servers import connect_servers
 from realtime_worker.media.carriers import acs_calls, carriers
 from realtime_worker.media.reception import Reception
 from realtime_worker.recording.recorder import Recorder
@@ -63,6 +64,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     pipe = CommandPipe(redis)
     provider = make_provider(settings, ping_s=settings.provider_ping_s)
     media_carriers, calls = carriers(settings), acs_calls(settings)
+    mcp = await connect_servers(settings, catalog)
     services = Services(
         settings=settings,
         provider=provider,
@@ -77,6 +79,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         recorder=Recorder.from_settings(settings),
         media_transports=frozenset(carrier.transport for carrier in media_carriers),
         carrier_leg=calls.leg if calls is not None else no_carrier,
+        mcp=mcp,
     )
     roster = Roster(services)
     metrics.observe_live_sessions(lambda: len(roster))
@@ -152,6 +155,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         await provider.close()
         if calls is not None:
             await calls.close()
+        if mcp is not None:
+            await mcp.close()
         await pipe.close()
         await redis.aclose()
         if services.recorder is not None:

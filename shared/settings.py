@@ -197,6 +197,10 @@ class WorkerSettings(CommonSettings):
     # How long a phone call's media socket may be gone until the carrier is asked to open it, and once more as
     # long until the session ends.
     media_wait_s: float = Field(default=30.0, gt=0, le=300, examples=["30"])
+    # How long calls wait for MCP servers that have not answered yet; and whether servers may be commands that
+    # the worker starts, which is for development.
+    mcp_wait_s: float = Field(default=1.0, ge=0, le=10, examples=["1"])
+    mcp_allow_stdio: bool = Field(default=False, examples=["false"])
     # Of a million tokens, in one currency; what `limits.max_cost` of the agents is counted in.
     token_prices: Annotated[str, AfterValidator(values.token_prices)] = Field(
         default="", examples=[EXAMPLE_PRICES]

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from shared.mcp.breaker import CircuitBreaker
 from shared.mcp.credentials import SecretStore, authentication
 from shared.mcp.failures import McpError, busy, failure_of, timed_out, unavailable
-from shared.mcp.guarded_http import GuardedClient
+from shared.mcp.guarded_http import GuardedClient, trusted_roots
 from shared.mcp.offers import ListedTool
 from shared.mcp.server import HttpEndpoint, McpConnectionSpec, StdioCommand
 from shared.telemetry.logs import get_logger
@@ -82,6 +82,11 @@ class McpConnection:
     def tools(self) -> tuple[ListedTool, ...] | None:
         """What the server listed last, also while it can't be reached; None while nothing is known."""
         return self._tools
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether the first attempt to connect has come to an end."""
+        return self._settled.is_set()
 
     def start(self) -> None:
         """Connect, and stay connected until `close`."""
@@ -209,6 +214,7 @@ class McpConnection:
             case HttpEndpoint():
                 http = await stack.enter_async_context(
                     GuardedClient(
+                        await trusted_roots(),
                         auth=authentication(self._spec.credential, self._url, self._secrets),
                         max_bytes=MAX_ANSWER_BYTES,
                         max_connections=self._spec.max_concurrency + 2,

@@ -7,6 +7,9 @@ that answers the one request. Source of the shapes: MCP, streamable HTTP; JSON-R
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+from functools import cache
 from http import HTTPStatus
 
 import httpx2
@@ -29,14 +32,27 @@ _UNPACKED = {"accept-encoding": "identity"}
 _log = get_logger(__name__)
 
 
+async def trusted_roots() -> ssl.SSLContext:
+    """Return the process's one TLS context: reading its certificates takes too long for an event loop."""
+    return await asyncio.to_thread(_trusted_roots)
+
+
+@cache
+def _trusted_roots() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
 class GuardedClient(httpx2.AsyncClient):
     """An HTTP client for the SDK's transport that answers for a server that does not.
 
     max_bytes: the longest JSON answer that is read; a stream's events are bounded by the transport.
     """
 
-    def __init__(self, *, auth: httpx2.Auth | None, max_bytes: int, max_connections: int) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext, *, auth: httpx2.Auth | None, max_bytes: int, max_connections: int
+    ) -> None:
         super().__init__(
+            verify=tls,
             auth=auth,
             headers=_UNPACKED,
             timeout=httpx2.Timeout(CONNECT_S, read=None),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dotenv import dotenv_values
 
-from shared.agents.agent import Agent
+from shared.agents.catalog import Agent, AgentCatalog
 from shared.errors import SidetoneError
 from shared.mcp.addresses import address_of
 from shared.mcp.connection import McpConnection
@@ -48,9 +48,10 @@ class McpPool:
         self._allow_stdio = allow_stdio
         self._connections: dict[McpConnectionSpec, McpConnection] = {}
         self._sources: dict[tuple[str, str, str], ServerTools] = {}
+        self._equipped: tuple[AgentCatalog, tuple[int, ...], AgentCatalog] | None = None
         self._closed = False
 
-    async def warm_up(self, agents: Iterable[Agent]) -> None:
+    async def warm_up(self, agents: AgentCatalog) -> None:
         """Connect to every server of `agents`, and wait for them no longer than a session would.
 
         Raises SidetoneError for a server that can't be used as it is described.
@@ -58,29 +59,22 @@ class McpPool:
         for agent in agents:
             for server in agent.mcp_servers.values():
                 self._source(agent, server)
-        await self._settled(self._connections.values())
+        await self._settled()
 
-    async def equip(self, agent: Agent) -> Agent:
-        """Return `agent` with its servers' tools beside its own. Never fails, and never waits for long."""
-        if not agent.mcp_servers:
-            return agent
-        sources: list[ServerTools] = []
-        for server in agent.mcp_servers.values():
-            try:
-                sources.append(self._source(agent, server))
-            except SidetoneError as error:  # agents that were reloaded; those of the start were checked
-                _log.error(
-                    "an MCP server can't be used", extra={"server": server.name, "detail": error.detail}
-                )
-        await self._settled(source.connection for source in sources)
-        tools: dict[str, Tool] = {}
-        for source in sources:
-            tools.update(source.tools())
-        for name in sorted(tools.keys() & agent.tools.keys()):
-            _log.error(
-                "an MCP tool has the name of a tool of the agent", extra={"agent": agent.name, "tool": name}
-            )
-        return replace(agent, tools={**tools, **agent.tools})
+    async def equipped(self, agents: AgentCatalog) -> AgentCatalog:
+        """Return `agents` with their servers' tools beside their own, as these are listed now.
+
+        Never fails, and waits only where a server's first answer is still out, for `wait_s` at most.
+        """
+        if not any(agent.mcp_servers for agent in agents):
+            return agents
+        sources = {agent.name: self._sources_of(agent) for agent in agents}
+        await self._settled()
+        state = tuple(connection.changes for connection in self._connections.values())
+        if self._equipped is None or self._equipped[:2] != (agents, state):
+            ready = {agent.name: _equipped(agent, sources[agent.name]) for agent in agents}
+            self._equipped = (agents, state, AgentCatalog(ready))
+        return self._equipped[2]
 
     async def close(self) -> None:
         """Disconnect from all; safe to call twice."""
@@ -117,10 +111,34 @@ class McpPool:
             connection.start()
         return connection
 
-    async def _settled(self, connections: Iterable[McpConnection]) -> None:
-        waiting = [asyncio.ensure_future(c.settled()) for c in connections if c.tools is None]
+    def _sources_of(self, agent: Agent) -> list[ServerTools]:
+        sources: list[ServerTools] = []
+        for server in agent.mcp_servers.values():
+            try:
+                sources.append(self._source(agent, server))
+            except SidetoneError as error:  # agents that were reloaded; those of the start were checked
+                _log.error(
+                    "an MCP server can't be used", extra={"server": server.name, "detail": error.detail}
+                )
+        return sources
+
+    async def _settled(self) -> None:
+        waiting = [
+            asyncio.ensure_future(c.settled()) for c in self._connections.values() if not c.has_settled
+        ]
         if not waiting:
             return
         _, late = await asyncio.wait(waiting, timeout=self._wait_s)
         for task in late:
             task.cancel()
+
+
+def _equipped(agent: Agent, sources: Iterable[ServerTools]) -> Agent:
+    tools: dict[str, Tool] = {}
+    for source in sources:
+        tools.update(source.tools())
+    for name in sorted(tools.keys() & agent.tools.keys()):
+        _log.error(
+            "an MCP tool has the name of a tool of the agent", extra={"agent": agent.name, "tool": name}
+        )
+    return replace(agent, tools={**tools, **agent.tools}) if tools else agent

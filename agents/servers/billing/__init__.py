@@ -1,0 +1,1 @@
+"""The billing system of Maple Harbor Health, an invented health insurer, as an MCP server."""
