@@ -15,7 +15,7 @@ param location string
 @allowed(['eastus2', 'swedencentral'])
 param modelLocation string = 'swedencentral'
 
-@description('Who deploys: may store secrets in the vault. Empty: nobody but the services.')
+@description('Who deploys: may store secrets in the vault, and use the models. Empty: nobody but the services.')
 param principalId string = ''
 @allowed(['User', 'ServicePrincipal', 'Group'])
 param principalType string = 'User'
@@ -238,6 +238,8 @@ module model 'modules/model.bicep' = {
     tags: tags
     publicAccess: !modelsArePrivate
     userPrincipalIds: servicePrincipalIds
+    deployerPrincipalId: principalId
+    deployerPrincipalType: principalType
     deployments: filter(modelDeployments, deployment => !empty(deployment.name))
   }
 }

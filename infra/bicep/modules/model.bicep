@@ -16,6 +16,9 @@ param location string
 param tags object
 param publicAccess bool
 param userPrincipalIds array
+@description('Who deploys, and registers the realtime webhook. Empty: nobody.')
+param deployerPrincipalId string
+param deployerPrincipalType string
 param deployments deploymentType[]
 
 resource account 'Microsoft.CognitiveServices/accounts@2026-05-01' = {
@@ -61,6 +64,19 @@ resource users 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     }
   }
 ]
+
+resource deployer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(deployerPrincipalId)) {
+  scope: account
+  name: guid(account.id, deployerPrincipalId, roleIds.cognitiveServicesOpenAIUser)
+  properties: {
+    principalId: deployerPrincipalId
+    principalType: deployerPrincipalType
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      roleIds.cognitiveServicesOpenAIUser
+    )
+  }
+}
 
 output id string = account.id
 output endpoint string = 'https://${name}.openai.azure.com'
