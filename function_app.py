@@ -7,6 +7,8 @@ import azure.functions as func
 
 from functions import (
     acs_webhook,
+    approval_activities,
+    approvals,
     calls,
     health,
     incoming_call,
@@ -18,6 +20,7 @@ from functions import (
     retention,
     sessions,
     tokens,
+    tool_activities,
     tool_calls,
     transfers,
 )
@@ -32,10 +35,13 @@ for part in (
     incoming_call,
     acs_webhook,
     phone_calls,
+    approvals,
     health,
     openapi,
     lifecycle,
     tool_calls,
+    tool_activities,
+    approval_activities,
     transfers,
     retention,
 ):

@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 
 # The Entra app role that lets a signed-in user see and act on everybody's sessions.
 OPERATOR_ROLE = "Sidetone.Operator"
+# The app role that lets a signed-in user decide approvals. It is not part of the operator's.
+APPROVER_ROLE = "Sidetone.Approver"
+_LONGEST_NAME = 100
 _ROLE_CLAIMS = frozenset({"roles", "role", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who sent a request. `operator`: may act on everybody's sessions; a user needs a role for that."""
+    """Who sent a request. `operator`: may act on everybody's sessions; a user needs a role for that.
+
+    name: of a person who has to be named in what they do, else "".
+    """
 
     principal: str
     operator: bool
+    name: str = ""
 
 
 def authorise(
@@ -47,6 +54,8 @@ def authorise(
         case Access.WORKER:
             subject = dependencies.tokens.verify_service_token(bearer_token(request))
             return Caller(principal=f"worker:{subject}", operator=True)
+        case Access.APPROVER:
+            return _approver(request, dependencies)
         case Access.SIGNED:  # what is signed is the body: the handler looks, before anything else
             return Caller(principal="signed", operator=False)
         case Access.CARRIER:  # its keys may have to be fetched: the handler looks, before anything else
@@ -83,6 +92,21 @@ def _application(request: func.HttpRequest, dependencies: Dependencies) -> Calle
     )
     operator = settings.api_auth != "easy_auth" or OPERATOR_ROLE in _roles(request)
     return Caller(principal=principal, operator=operator)
+
+
+def _approver(request: func.HttpRequest, dependencies: Dependencies) -> Caller:
+    """A signed-in user with the role where the app has sign-in, else whoever has an approver's token."""
+    if dependencies.settings.api_auth != "easy_auth":
+        name = dependencies.tokens.verify_approver_token(bearer_token(request))
+        return Caller(principal=f"approver:{name}", operator=False, name=name)
+    caller = _application(request, dependencies)
+    if APPROVER_ROLE not in _roles(request):
+        raise ForbiddenError(
+            "approver_role_required",
+            f"This needs the app role {APPROVER_ROLE}: assign it to this user in Entra.",
+        )
+    name = request.headers.get("x-ms-client-principal-name", "")[:_LONGEST_NAME]
+    return Caller(principal=caller.principal, operator=caller.operator, name=name)
 
 
 def _roles(request: func.HttpRequest) -> frozenset[str]:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shared.session.jobs import LifecycleEvent, StartDurableTool
+from shared.session.jobs import LifecycleEvent, StartDurableTool, StartRecording
 
-__all__ = ["LifecycleEvent", "StartDurableTool"]
+__all__ = ["LifecycleEvent", "StartDurableTool", "StartRecording"]
 
 VariableName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 VariableValue = Annotated[str, msgspec.Meta(max_length=2000)]
@@ -246,6 +246,38 @@ class TranscriptView(msgspec.Struct, kw_only=True, frozen=True):
     turns: list[TurnView]
     tools: list[ToolCallView]
     summary: str | None
+
+
+class ApprovalView(msgspec.Struct, kw_only=True, frozen=True):
+    """What a tool asks a person. `arguments` is JSON text; what its author hides reads "***"."""
+
+    approval_id: str
+    session_id: str
+    tool_call_id: str
+    agent: str
+    tool: str
+    question: str
+    arguments: str
+    state: Literal["pending", "approved", "rejected", "expired", "withdrawn"]
+    requested_at: str
+    expires_at: str
+    decided_at: str | None
+    decided_by: str | None
+    comment: str | None
+
+
+class ApprovalList(msgspec.Struct, kw_only=True, frozen=True):
+    """`next` is the cursor of the following page, null on the last one."""
+
+    approvals: list[ApprovalView]
+    next: str | None
+
+
+class ApprovalDecision(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """`comment` is for the caller: the agent may say it."""
+
+    decision: Literal["approve", "reject"]
+    comment: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
 class Accepted(msgspec.Struct, kw_only=True, frozen=True):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.security.tokens import TokenRing
     from shared.security.webhook_signatures import WebhookVerifier
     from shared.settings import ControlPlaneSettings
+    from shared.store.approvals import Approvals
     from shared.store.attach_queue import AttachQueue
     from shared.store.deliveries import Deliveries
     from shared.store.event_log import EventLog
@@ -47,6 +48,7 @@ class Dependencies:
     limits: Limits
     workers: WorkerRegistry
     deliveries: Deliveries
+    approvals: Approvals
     tokens: TokenRing
     webhooks: WebhookVerifier | None
     provider: RealtimeProvider
@@ -96,6 +98,7 @@ async def _make() -> Dependencies:
 
     from shared.providers import make_provider
     from shared.security.tokens import TokenRing
+    from shared.store.approvals import Approvals
     from shared.store.attach_queue import AttachQueue
     from shared.store.connection import connect
     from shared.store.deliveries import Deliveries
@@ -123,6 +126,7 @@ async def _make() -> Dependencies:
         limits=Limits(redis),
         workers=WorkerRegistry(redis),
         deliveries=Deliveries(redis),
+        approvals=Approvals(redis, retention_s=settings.session_retention_s),
         tokens=tokens,
         webhooks=_webhooks(settings),
         provider=provider,

@@ -12,7 +12,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.endpoint import Call, durable_endpoint
-from functions.orchestrations import ATTACHED, ENDED, SESSION_LIFECYCLE, TOOL_CALL, Orchestrations
+from functions.orchestrations import ATTACHED, CALL_ENDED, ENDED, SESSION_LIFECYCLE, TOOL_CALL, Orchestrations
 from functions.requests import check_content_type
 from functions.responses import json_answer
 from functions.routes import internal as routes
@@ -68,7 +68,20 @@ async def report_lifecycle(call: Call, orchestrations: Orchestrations) -> func.H
     told = await orchestrations.raise_event(call.session_id, message.event, data)
     if not told and await _start_lost(call, orchestrations):
         told = await orchestrations.raise_event(call.session_id, message.event, data)
+    if message.event == ENDED:
+        await _tell_tools(call, orchestrations)
     return json_answer(Accepted(changed=told), status=HTTPStatus.ACCEPTED)
+
+
+async def _tell_tools(call: Call, orchestrations: Orchestrations) -> None:
+    """Tell the durable tools that still run that their call is over; what they do then is their author's."""
+    from shared.session.log import ToolExecution
+    from shared.store.ownership import unanswered_tools
+
+    for open_call in await unanswered_tools(call.dependencies.redis, call.session_id):
+        if open_call.execution is ToolExecution.DURABLE:
+            instance_id = tool_instance_id(call.session_id, open_call.tool_call_id)
+            await orchestrations.raise_event(instance_id, CALL_ENDED, {})
 
 
 async def _start_lost(call: Call, orchestrations: Orchestrations) -> bool:

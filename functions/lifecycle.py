@@ -186,6 +186,7 @@ async def archive_session(payload: Payload, needs: Dependencies) -> Payload:
     from functions.responses import duration_s
     from functions.session_start import now_ms
     from functions.transcript import assemble
+    from functions.unread_results import record_unread
     from shared.session.log import Archived
 
     session_id = text(payload, "session_id")
@@ -194,7 +195,10 @@ async def archive_session(payload: Payload, needs: Dependencies) -> Payload:
         if session.live:  # told that it ended before the record said so
             await needs.sessions.mark_ended(session_id, _end_reason(payload), now_ms())
             session = await needs.sessions.get(session_id)
-        transcript = assemble(await needs.log.read_all(session_id))
+        entries = await needs.log.read_all(session_id)
+        if await record_unread(needs, session, entries):
+            entries = await needs.log.read_all(session_id)
+        transcript = assemble(entries)
         archived = Archived(
             turns=len(transcript.turns),
             tools=len(transcript.tools),

@@ -31,6 +31,10 @@ _OF_ACCESS: Mapping[Access, Mapping[int, tuple[str, ...]]] = {
         403: ("client_token_other_session",),
     },
     Access.WORKER: {401: ("token_missing", "service_token_invalid", "service_token_expired")},
+    Access.APPROVER: {
+        401: ("not_authenticated", "token_missing", "approver_token_invalid", "approver_token_expired"),
+        403: ("approver_role_required",),
+    },
     Access.SIGNED: {400: ("webhook_signature_invalid",), 503: ("webhook_not_configured",)},
     Access.CARRIER: {
         401: (
@@ -49,6 +53,7 @@ _SECURITY: Mapping[Access, list[dict[str, list[str]]]] = {
     Access.APPLICATION: [{"functionKey": []}, {"functionKeyInQuery": []}, {"entra": []}],
     Access.CLIENT: [{"clientToken": []}],
     Access.WORKER: [{"serviceToken": []}],
+    Access.APPROVER: [{"approverToken": []}, {"entra": []}],
     Access.SIGNED: [{"webhookSignature": []}],
     Access.CARRIER: [{"carrierToken": [], "callbackToken": []}],
 }
@@ -81,6 +86,7 @@ def document() -> dict[str, object]:
             {"name": "calls", "description": "Start and end calls."},
             {"name": "sessions", "description": "Read, follow, end and erase conversations."},
             {"name": "phone", "description": "Phone calls: place them, and act on them."},
+            {"name": "approvals", "description": "What tools ask people, and what they answer."},
             {"name": "webhooks", "description": "Called by the services that bring phone calls."},
             {"name": "operation", "description": "Health and this document."},
             {"name": "internal", "description": "Between the planes; not for applications."},
@@ -126,6 +132,16 @@ def _parameters(operation: Operation) -> list[dict[str, object]]:
                 "required": True,
                 "description": "The session's id.",
                 "schema": {"type": "string", "pattern": "^ses_[0-9a-z]{26}$"},
+            }
+        )
+    if "{approval_id}" in operation.path:
+        parameters.append(
+            {
+                "name": "approval_id",
+                "in": "path",
+                "required": True,
+                "description": "The approval's id.",
+                "schema": {"type": "string", "pattern": "^apr_[0-9a-z]{26}$"},
             }
         )
     if operation.idempotent_by_key:
@@ -243,6 +259,12 @@ def _security_schemes() -> dict[str, object]:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "Issued by a worker for itself with the shared signing keys.",
+        },
+        "approverToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "Names the approver; made with the signing keys, where API_AUTH is function_key.",
         },
         "carrierToken": {
             "type": "http",

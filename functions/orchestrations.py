@@ -16,11 +16,19 @@ from shared.errors import UnavailableError
 
 SESSION_LIFECYCLE = "session_lifecycle"
 TOOL_CALL = "tool_call"
+CALL_TOOL = "call_tool"
 TRANSFER_CALL = "transfer_call"
 
 # Events that session_lifecycle waits for.
 ATTACHED = "attached"
 ENDED = "ended"
+
+# Events that tool_call waits for.
+DECIDED = "decided"
+CALL_ENDED = "call_ended"
+
+# The event that transfer_call waits for: outcome, and why where it failed.
+TRANSFER_RESULT = "transfer_result"
 
 _FINAL = frozenset({"Completed", "Failed", "Canceled", "Terminated"})
 _TERMINATION_WITHIN_S = 5.0
@@ -62,6 +70,10 @@ class Orchestrations:
             await self._client.start_new(name, instance_id, dict(payload))
         except Exception as error:
             raise _unavailable() from error
+
+    async def exists(self, instance_id: str) -> bool:
+        """Return whether something has this id, finished or not."""
+        return await self._status(instance_id) is not None
 
     async def raise_event(self, instance_id: str, event: str, data: Mapping[str, object]) -> bool:
         """Send an event; return False when nothing (unfinished) has that id."""

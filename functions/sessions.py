@@ -106,6 +106,7 @@ async def erase(call: Call, orchestrations: Orchestrations) -> func.HttpResponse
     Every step can be repeated, and the record goes last: a request that fails midway is sent again.
     """
     from shared.session.model import EndReason
+    from shared.store.approvals import approvals_in
 
     needs = call.dependencies
     session = await _visible(call)
@@ -114,6 +115,7 @@ async def erase(call: Call, orchestrations: Orchestrations) -> func.HttpResponse
         await needs.sessions.mark_ended(call.session_id, EndReason.OPERATOR_ENDED, now_ms())
     await orchestrations.erase(call.session_id)
     await needs.limits.release_live(session.principal, call.session_id)
+    await needs.approvals.erase(approvals_in(await needs.log.read_all(call.session_id)))
     await needs.sessions.erase(call.session_id)
     return nothing()
 
@@ -142,12 +144,13 @@ def _event(logged: LoggedEntry) -> dict[str, object]:
     import msgspec
 
     from shared.session.codec import LOG
+    from shared.session.redacted import redacted
 
     return {
         "id": logged.entry_id,
         "epoch": logged.epoch,
         "type": LOG.tag(logged.entry),
-        **msgspec.to_builtins(logged.entry),
+        **msgspec.to_builtins(redacted(logged.entry)),
     }
 
 

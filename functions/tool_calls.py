@@ -2,6 +2,9 @@
 
 Its id is made of the session's and the call's, so that starting it twice runs it once. What a
 tool answers is a result, failures included; only what could go better the next time is retried.
+A tool that needs a person's approval says so as the outcome of an attempt: it is then asked for,
+waited for, and the tool is run again with it. The record in Redis is the truth about an approval;
+events and timers only say when to look.
 """
 
 from __future__ import annotations
@@ -9,150 +12,206 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import azure.durable_functions as df
 
-from functions.durable import Payload, activity, as_object, number, orchestrator, text
-from functions.orchestrations import TOOL_CALL
-from shared.errors import NotFoundError
+from functions.durable import Payload, as_object, number, orchestrator, text
+from functions.orchestrations import CALL_ENDED, DECIDED, TOOL_CALL
 
 if TYPE_CHECKING:
-    from azure.durable_functions.models.Task import TaskBase
+    from typing import TypeAlias
 
-    from functions.dependencies import Dependencies
+    from azure.durable_functions.models.Task import TaskBase, TimerTask
+
+    Steps: TypeAlias = Generator[TaskBase, object, dict[str, object]]
 
 blueprint = df.Blueprint()
 
 RUN_TOOL = "run_durable_tool"
 DELIVER_RESULT = "deliver_tool_result"
+COMPENSATE = "compensate_tool"
+NOTIFY = "notify_of_late_result"
+ASK_APPROVAL = "ask_approval"
+SETTLE_APPROVAL = "settle_approval"
 
-_SPAN = "tool_call"
-# Attempts at a tool whose outcome says that another may help, and the pauses between them.
-_PAUSES_S = (1.0, 4.0)
 # For failures around the tool: Redis, the agents' files. The tool has not run then. Half a minute outlasts
 # a failover; a caller would not wait longer.
 _RUN_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=1_500, max_number_of_attempts=20)
-# Redis may be gone for some minutes; the result is brought when it is back.
-_DELIVER_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=60)
+# Redis may be gone for some minutes; what has to reach it does when it is back.
+_STORE_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=60)
+# For functions of the tool's author that must get through: undoing, notifying.
+_COMPANION_RETRY = df.RetryOptions(first_retry_interval_in_milliseconds=2_000, max_number_of_attempts=5)
+# How soon an approval is looked at although nothing has told of it. The pauses double, so that the history
+# of a wait stays short: some forty looks in a week.
+_FIRST_LOOK_S = 30.0
+_LONGEST_PAUSE_S = 6 * 3600.0
+# An approval expires by Redis's clock: when ours says so first, it is looked at some more times.
+_CLOCKS_DIFFER_S = 2.0
+_LATE_LOOKS = 5
 
 
 @orchestrator(blueprint, TOOL_CALL)
-def tool_call(context: df.DurableOrchestrationContext) -> Generator[TaskBase, object, dict[str, object]]:
+def tool_call(context: df.DurableOrchestrationContext) -> Steps:
     """Input: session_id, tool_call_id, tool, arguments, agent, traceparent. Output: status, attempts."""
     given = dict(as_object(context.get_input()))
-    started_at = context.current_utc_datetime
-    attempts = 0
-    try:
-        while True:
-            attempts += 1
-            outcome = as_object((yield context.call_activity_with_retry(RUN_TOOL, _RUN_RETRY, given)))
-            if not outcome.get("retryable") or attempts > len(_PAUSES_S):
-                break
-            pause = timedelta(seconds=_PAUSES_S[attempts - 1])
-            yield context.create_timer(context.current_utc_datetime + pause)
-    except Exception:  # the activity logged it; its text here can hold internals, so the model gets none
-        outcome = _given_up(context.current_utc_datetime - started_at)
-    yield context.call_activity_with_retry(
+    # An event that comes before somebody waits for it is kept by the engine.
+    decided = context.wait_for_external_event(DECIDED)
+    call_ended = context.wait_for_external_event(CALL_ENDED)
+
+    outcome = yield from _attempts(context, given, call_ended)
+    if asks := as_object(outcome.get("asks")):
+        context.set_custom_status({"state": "waiting_for_approval"})
+        decision = yield from _decision(context, given, outcome, asks, decided, call_ended)
+        context.set_custom_status({"state": text(decision, "state")})
+        asked_within = outcome.get("began")
+        if text(decision, "state") == "approved":
+            run = yield from _attempts(context, {**given, "approval": decision}, call_ended)
+        else:
+            run = _not_approved(decision)
+        outcome = {**outcome, **run}
+        outcome["began"] = bool(asked_within or outcome.get("began"))
+    if _done_in_vain(outcome):
+        outcome = {**outcome, **call_is_over()}
+
+    undone: bool | None = None
+    if outcome.get("compensates") and outcome.get("began") and text(outcome, "status") != "ok":
+        try:
+            yield context.call_activity_with_retry(COMPENSATE, _COMPANION_RETRY, given)
+            undone = True
+        except Exception:  # the activity logged it; a person has to look, which the session's log says
+            undone = False
+        outcome["output"] = _with_undone(text(outcome, "output"), undone=undone)
+    delivered = yield context.call_activity_with_retry(
         DELIVER_RESULT,
-        _DELIVER_RETRY,
+        _STORE_RETRY,
         {
             "session_id": text(given, "session_id"),
             "tool_call_id": text(given, "tool_call_id"),
+            "tool": text(given, "tool"),
             "traceparent": text(given, "traceparent"),
             "status": text(outcome, "status"),
             "output": text(outcome, "output"),
             "duration_ms": number(outcome, "duration_ms"),
+            "facts": as_object(outcome.get("facts")),
+            "redact": outcome.get("redact", []),
+            "undone": undone,
         },
     )
-    return {"status": text(outcome, "status"), "attempts": attempts}
+    if as_object(delivered).get("late") and outcome.get("notifies"):
+        told = {**given, "status": text(outcome, "status"), "output": text(outcome, "output")}
+        try:
+            yield context.call_activity_with_retry(NOTIFY, _COMPANION_RETRY, told)
+        except Exception:  # the activity logged it; the session's log has the result
+            return {"status": text(outcome, "status"), "attempts": outcome.get("attempts"), "notified": False}
+    return {"status": text(outcome, "status"), "attempts": outcome.get("attempts")}
 
 
-@activity(blueprint, RUN_TOOL, span_name=f"{_SPAN} execute")
-async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
-    """Attempt the tool once and return its outcome: status, output (JSON text), duration_ms, retryable."""
-    from shared.ids import tool_instance_id
-    from shared.tools.context import ToolContext
-    from shared.tools.execution import run_tool, unknown_tool_outcome
-
-    session_id, tool_call_id = text(payload, "session_id"), text(payload, "tool_call_id")
-    try:
-        session = await needs.sessions.get(session_id)
-        agent = (await needs.agents()).get(session.agent)
-    except NotFoundError:  # erased, or deployed without that agent: no attempt can help
-        return _given_up(timedelta())
-    tool = agent.tools.get(text(payload, "tool"))
-    if tool is None:
-        outcome = unknown_tool_outcome(text(payload, "tool"), sorted(agent.tools))
-    elif not tool.idempotent and not await _first_run(needs, session_id, tool_call_id):
-        return _cut_off()
-    else:
-        context = ToolContext(
-            session_id=session_id,
-            tool_call_id=tool_call_id,
-            idempotency_key=tool_instance_id(session_id, tool_call_id),
-            agent=agent.name,
-            variables=session.variables,
-        )
-        outcome = await run_tool(tool, text(payload, "arguments"), context)
-    return {
-        "status": outcome.status.value,
-        "output": outcome.output,
-        "duration_ms": outcome.duration_ms,
-        "retryable": outcome.retryable,
-    }
+def _attempts(context: df.DurableOrchestrationContext, given: Payload, call_ended: TaskBase) -> Steps:
+    """Run the tool until it has an outcome, or until another attempt is of no use."""
+    began_at = context.current_utc_datetime
+    attempt, began = 0, False
+    while True:
+        attempt += 1
+        elapsed_s = (context.current_utc_datetime - began_at).total_seconds()
+        try:
+            outcome = as_object(
+                (
+                    yield context.call_activity_with_retry(
+                        RUN_TOOL, _RUN_RETRY, {**given, "attempt": attempt, "elapsed_s": elapsed_s}
+                    )
+                )
+            )
+        except Exception:  # the activity logged it; its text here can hold internals, so the model gets none
+            outcome = given_up(context.current_utc_datetime - began_at)
+        began = began or bool(outcome.get("began"))
+        again_in_s = number(outcome, "again_in_s")
+        if not again_in_s or outcome.get("call_over"):
+            return {**outcome, "began": began, "attempts": attempt}
+        timer = _timer(context, again_in_s)
+        if outcome.get("cancels"):
+            first = yield context.task_any([timer, call_ended])
+            if first is call_ended:
+                timer.cancel()
+                return {**outcome, "began": began, "attempts": attempt}
+        else:
+            yield timer
 
 
-async def _first_run(needs: Dependencies, session_id: str, tool_call_id: str) -> bool:
-    """Note that the tool begins to run; return False when it has begun before.
-
-    An activity runs again when its host died in the middle of it. The note lies among the session's
-    keys, so it is erased with them.
-    """
-    from shared.store.connection import answered
-    from shared.store.keys import SessionKeys
-
-    key = SessionKeys(session_id).seen
-    first = await answered(needs.redis.hsetnx(key, f"run:{tool_call_id}", "1"))
-    await answered(needs.redis.expire(key, needs.settings.session_retention_s, nx=True))
-    return bool(first)
-
-
-@activity(blueprint, DELIVER_RESULT, span_name=f"{_SPAN} deliver")
-async def deliver_tool_result(payload: Payload, needs: Dependencies) -> Payload:
-    """Put the result into the session's inbox, once; a session that was erased needs none."""
-    from shared.session.commands import ToolResult
-    from shared.session.log import ToolStatus
-
-    tool_call_id = text(payload, "tool_call_id")
-    result = ToolResult(
-        tool_call_id=tool_call_id,
-        status=ToolStatus(text(payload, "status")),
-        output=text(payload, "output"),
-        duration_ms=number(payload, "duration_ms"),
-    )
-    try:
-        entry_id = await needs.inbox.put(
-            text(payload, "session_id"),
-            result,
-            dedupe=tool_call_id,
-            traceparent=text(payload, "traceparent"),
-        )
-    except NotFoundError:
-        return {"delivered": False}
-    return {"delivered": bool(entry_id)}
+def _decision(
+    context: df.DurableOrchestrationContext,
+    given: Payload,
+    outcome: Payload,
+    asks: Payload,
+    decided: TaskBase,
+    call_ended: TaskBase,
+) -> Steps:
+    """Ask a person, and wait. state: approved, rejected, expired or withdrawn; with by and comment."""
+    about = {**given, **asks, "cancels": outcome.get("cancels"), "redact": outcome.get("redact", [])}
+    until = context.current_utc_datetime + timedelta(seconds=number(asks, "expires_s"))
+    found = as_object((yield context.call_activity_with_retry(ASK_APPROVAL, _STORE_RETRY, about)))
+    pause_s, late_looks = _FIRST_LOOK_S, 0
+    while text(found, "state") == "pending":
+        left_s = (until - context.current_utc_datetime).total_seconds()
+        late_looks += left_s <= 0
+        timer = _timer(context, min(pause_s, left_s) if left_s > 0 else _CLOCKS_DIFFER_S)
+        waits = [decided, call_ended] if outcome.get("cancels") else [decided]
+        first = yield context.task_any([*(wait for wait in waits if not wait.is_completed), timer])
+        if first is not timer:
+            timer.cancel()
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        look = {**about, "withdraw": late_looks >= _LATE_LOOKS}
+        found = as_object((yield context.call_activity_with_retry(SETTLE_APPROVAL, _STORE_RETRY, look)))
+    return dict(found)
 
 
-def _given_up(took: timedelta) -> Mapping[str, object]:
+def _timer(context: df.DurableOrchestrationContext, after_s: float) -> TimerTask:
+    timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=after_s))
+    return cast("TimerTask", timer)
+
+
+def _done_in_vain(outcome: Payload) -> bool:
+    """Return whether the tool was done for a call that had ended, and its author wants that undone."""
+    return bool(outcome.get("call_over") and outcome.get("compensates")) and text(outcome, "status") == "ok"
+
+
+def given_up(took: timedelta) -> Mapping[str, object]:
     """Return the outcome for a tool that could not be run at all, for the model to act on."""
     message = "The tool could not be run now. Tell the caller, and offer another way or a later try."
     return _outcome("error", "tool_failed", message, took)
 
 
-def _cut_off() -> Mapping[str, object]:
+def cut_off() -> Mapping[str, object]:
     """Return the outcome for a tool that must not run twice and was cut off in its one run."""
     message = "The tool was cut off; whether it took effect is not known. Do not repeat it; tell the caller."
-    return _outcome("unknown", "tool_cut_off", message, timedelta())
+    return {**_outcome("unknown", "tool_cut_off", message, timedelta()), "began": True}
+
+
+def _not_approved(decision: Payload) -> Mapping[str, object]:
+    match text(decision, "state"):
+        case "rejected":
+            said = f" Their words: {text(decision, 'comment')}" if text(decision, "comment") else ""
+            message = (
+                f"A person has looked at this and refused it. Tell the caller; do not try it again.{said}"
+            )
+            return _outcome("error", "approval_rejected", message, timedelta())
+        case "withdrawn":
+            return call_is_over()
+        case _:
+            message = "Nobody decided in time, so it was not done. Tell the caller; they may ask for it anew."
+            return _outcome("error", "approval_expired", message, timedelta())
+
+
+def call_is_over() -> Mapping[str, object]:
+    message = "The call ended before this was done, so it was cancelled."
+    return _outcome("cancelled", "call_ended", message, timedelta())
+
+
+def _with_undone(output: str, *, undone: bool) -> str:
+    """Return the output of a failed tool with what became of its effects."""
+    error = as_object(as_object(output).get("error"))
+    told = "What it may have done was undone." if undone else "Undoing it failed; a person has to look at it."
+    return json.dumps({"error": {**error, "message": f"{text(error, 'message')} {told}".strip()}})
 
 
 def _outcome(status: str, code: str, message: str, took: timedelta) -> Mapping[str, object]:
@@ -160,5 +219,5 @@ def _outcome(status: str, code: str, message: str, took: timedelta) -> Mapping[s
         "status": status,
         "output": json.dumps({"error": {"code": code, "message": message}}),
         "duration_ms": took.total_seconds() * 1000,
-        "retryable": False,
+        "again_in_s": None,
     }

@@ -20,6 +20,7 @@ from shared.session.log import (
     TurnStatus,
     UserTurn,
 )
+from shared.session.redacted import redacted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +52,12 @@ class Transcript:
 
 
 def assemble(entries: Iterable[LoggedEntry]) -> Transcript:
-    """Return the transcript of a session's log."""
+    """Return the transcript of a session's log, redacted as the tools' authors say."""
     turns: list[Turn] = []
     place_of_response: dict[str, int] = {}
     calls: dict[str, ToolCall] = {}
     for logged in entries:
-        match logged.entry:
+        match redacted(logged.entry):
             case UserTurn() as said:
                 turns.append(
                     Turn(

@@ -7,7 +7,7 @@ types are given by name: their module is only imported when a request needs it.
 
 from __future__ import annotations
 
-from functions.routes import browser_calls, health, internal, phone_calls, sessions, webhooks
+from functions.routes import approvals, browser_calls, health, internal, phone_calls, sessions, webhooks
 from functions.routes.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -29,6 +29,9 @@ OPERATIONS: tuple[Operation, ...] = (
     phone_calls.HOLD,
     phone_calls.RESUME,
     phone_calls.SEND_DIGITS,
+    approvals.LIST_APPROVALS,
+    approvals.READ_APPROVAL,
+    approvals.DECIDE_APPROVAL,
     internal.START_TOOL_CALL,
     internal.REPORT_LIFECYCLE,
     webhooks.REALTIME_WEBHOOK,

@@ -17,6 +17,7 @@ class Access(Enum):
     APPLICATION = "application"  # the customer's application: a function key, or an Entra principal
     CLIENT = "client"  # a caller's own client, with its session's client token
     WORKER = "worker"  # our own data plane, with a service token
+    APPROVER = "approver"  # a person who may decide approvals: an Entra app role, or a token of ours
     SIGNED = "signed"  # a service whose webhooks carry its signature
     CARRIER = "carrier"  # a carrier: its own token in the header, and ours for this call in the address
 

@@ -1,7 +1,8 @@
 """Tokens that we issue and verify ourselves: JWT (RFC 7519) signed with HMAC-SHA256.
 
 A client token lets a browser act on its own session and on nothing else. A service token
-says to the control plane that one of our workers is calling. A media token and a callback
+says to the control plane that one of our workers is calling; an approver's token names the
+person who decides approvals. A media token and a callback
 token travel in the two addresses that a carrier is given for a call; each is good for that
 call's session and that address. The audience keeps the kinds apart; the `kid` header names
 the key, so that keys can be rotated without a pause: put the new key first, drop the old one
@@ -20,6 +21,7 @@ from shared.security.signing_keys import parse_signing_keys
 _ISSUER = "sidetone"
 _CLIENT = "sidetone:client"
 _SERVICE = "sidetone:service"
+_APPROVER = "sidetone:approver"
 _MEDIA = "sidetone:media"
 _CALLBACK = "sidetone:callback"
 _ALGORITHM = "HS256"
@@ -61,6 +63,17 @@ class TokenRing:
         Raises UnauthorizedError `service_token_expired` or `service_token_invalid`.
         """
         return self._verify(token, _SERVICE, "service_token")
+
+    def issue_approver_token(self, name: str, ttl_s: float) -> str:
+        """Return a token with which the person called `name` decides approvals."""
+        return self._issue(_APPROVER, name, ttl_s)
+
+    def verify_approver_token(self, token: str) -> str:
+        """Return the name of the person that `token` speaks for.
+
+        Raises UnauthorizedError `approver_token_expired` or `approver_token_invalid`.
+        """
+        return self._verify(token, _APPROVER, "approver_token")
 
     def issue_media_token(self, session_id: str, ttl_s: float) -> str:
         """Return a token with which a carrier may open this one session's media socket for `ttl_s` seconds.

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from shared.errors import ConflictError, GoneError, InvalidRequestError, NotFoundError
 from shared.session.approvals import ApprovalRecord
-from shared.session.log import ApprovalState
+from shared.session.log import ApprovalRequested, ApprovalState, LoggedEntry
 from shared.store.approval_scripts import ASK, DECIDE, SETTLE
 from shared.store.connection import answered
 from shared.store.keys import APPROVALS_PENDING, QUEUES_TTL_S, approval_key
@@ -143,6 +143,11 @@ class Approvals:
 
     def _keys(self, approval_id: str) -> tuple[str, str]:
         return approval_key(approval_id), APPROVALS_PENDING
+
+
+def approvals_in(entries: Iterable[LoggedEntry]) -> list[str]:
+    """Return the ids of the approvals that a session's log tells of."""
+    return [logged.entry.approval_id for logged in entries if isinstance(logged.entry, ApprovalRequested)]
 
 
 def _record(fields: Mapping[str, str]) -> ApprovalRecord | None:

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from typing import get_type_hints
 
 from shared.tools.context import ToolContext
+from shared.tools.deadlines import (
+    NoThreadFree,
+    Raised,
+    Returned,
+    TimedOut,
+    await_within,
+    run_in_thread_within,
+)
 from shared.tools.injection import Injection, UnusableInjectionError, injected
 
 
@@ -67,3 +75,31 @@ def companion(
             f"its parameter {unknown[0]} is neither one of the tool nor filled in by its type."
         )
     return Companion(function=function, arguments=tuple(own), injection=filled, late_result=result)
+
+
+async def call_companion(
+    companion: Companion,
+    arguments: Mapping[str, object],
+    context: ToolContext,
+    result: LateResult | None = None,
+    *,
+    within_s: float,
+) -> object:
+    """Call it, in a thread where it is no coroutine function. Raises what it raises, and TimeoutError."""
+    values = companion.of(arguments, context, result)
+    function = companion.function
+    if companion.is_async:
+
+        async def awaited() -> object:
+            return await function(**values)  # type: ignore[misc]  # is_async says that it can be
+
+        ending = await await_within(within_s, awaited)
+    else:
+        ending = await run_in_thread_within(within_s, lambda: function(**values))
+    match ending:
+        case Returned(value=value):
+            return value
+        case Raised(error=error):
+            raise error
+        case TimedOut() | NoThreadFree():
+            raise TimeoutError

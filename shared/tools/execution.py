@@ -171,6 +171,7 @@ class _Attempt:
 
     def raised(self, error: BaseException) -> ToolOutcome:
         if isinstance(error, ToolRefusedError):
+            self.began = False  # it says itself that it did nothing
             return self._failed(error.code, error.message)
         _log_failure(self._tool, error)
         return self._failed(

@@ -37,6 +37,9 @@ class Injection:
     def __iter__(self) -> Iterator[str]:
         return iter(self.types)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.types
+
     def values(self, context: ToolContext) -> dict[str, object]:
         """Return the keyword arguments for one call; call it on the event loop."""
         return {name: _VALUES[kind](context) for name, kind in self.types.items()}
@@ -48,8 +51,10 @@ def injected(function: Callable[..., object], hints: Mapping[str, object]) -> In
     Raises UnusableInjectionError.
     """
     found = {name: kind for name, kind in hints.items() if name != "return" and _is_injected(kind)}
-    if len(set(found.values())) < len(found):
-        raise UnusableInjectionError("of each injected type there can be one parameter.")
+    for kind in set(found.values()):
+        if list(found.values()).count(kind) > 1:
+            named = getattr(kind, "__name__", str(kind))
+            raise UnusableInjectionError(f"only one parameter can be the {named}.")
     if _ON_THE_LOOP & set(found.values()) and not inspect.iscoroutinefunction(function):
         raise UnusableInjectionError("the HTTP client works in an async def only.")
     return Injection(types=found)

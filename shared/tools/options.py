@@ -212,7 +212,7 @@ def _schema_of(returned: object) -> Mapping[str, object]:
     if returned is None:
         return {"properties": {}}
     try:
-        return TypeAdapter(returned).json_schema(mode="serialization")
+        return TypeAdapter(cast("type[object]", returned)).json_schema(mode="serialization")
     except (PydanticUserError, PydanticOmit, SchemaError, TypeError):
         return {}
 
