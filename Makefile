@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run call test test-fast check format doctor bench bench-worker bench-media lock clean
+.PHONY: help setup run call call-phone test test-fast check format doctor bench bench-worker bench-media lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ run: setup ## Start everything on this machine, place a spoken demonstration cal
 
 call: setup ## Place another call on the running stack (WAV=a.wav, SAY="some words", AGENT=name, TRACE=1)
 	@exec $(BIN)/python -m emulators call $(ARGS)
+
+call-phone: setup ## Call the running stack by phone, with an interruption, keys and a transfer (SAY="some words", TRACE=1)
+	@exec $(BIN)/python -m emulators call-phone $(ARGS)
 
 test: setup ## Run every test: unit, integration, end to end
 	@exec sh scripts/test.sh

@@ -15,7 +15,11 @@ NOT_RUNNING = "The local stack is not running; start it with `make run` in anoth
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """The stack's base URLs and the key of its API. `traces_url` is empty where spans go elsewhere."""
+    """The stack's base URLs and the key of its API.
+
+    Empty: `traces_url` where spans go elsewhere; `communication_url` and `sip_url`, where emulated
+    telephones ring, where those services are real ones.
+    """
 
     pid: int
     functions_url: str
@@ -24,6 +28,8 @@ class Addresses:
     realtime_url: str
     redis_url: str
     traces_url: str
+    communication_url: str = ""
+    sip_url: str = ""
 
     def write(self, run_directory: Path) -> None:
         """Leave the addresses for other processes of the same user."""

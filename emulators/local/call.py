@@ -8,18 +8,17 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from emulators.local.addresses import Addresses, run_directory
-from emulators.local.call_trace import waterfall_of
-from emulators.local.console import ConversationConsole, summary_of, transcript
+from emulators.local.console import ConversationConsole
 from emulators.local.errors import LocalStackError
 from emulators.local.session_api import SessionApi
 from emulators.local.signals import run_until_signalled
 from emulators.local.stack import DEFAULT_AGENT
+from emulators.local.watched_call import show_books, shown_live
 from shared.session.log import Archived, LogEntry, ToolFinished, ToolStatus, UserTurn
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ DEMONSTRATION = (
     "Thank you, goodbye.",
 )
 _GREETING_TIMEOUT_S = 10.0
-_ARCHIVE_TIMEOUT_S = 30.0
-_TRACE_LINES = 24
 
 
 async def place_call(
@@ -73,54 +70,16 @@ async def place_call(
         ):
             started = await client.start(caller, agent, mode)
             console.say(f"\nSession {started.session_id}\n", "bold")
-            following = asyncio.create_task(_follow(api, started.session_id, console))
-            try:
+            async with shown_live(api, started.session_id, console) as log:
                 await run_script(caller, lines, greeting_timeout_s=_GREETING_TIMEOUT_S)
-                entries = await _archived(following)
-            finally:
-                following.cancel()
-                await asyncio.wait([following])
+                entries = await log.archived()
     except (CallError, SessionClientError) as error:
         raise LocalStackError(f"The call failed: {error}") from error
     finally:
         await caller.hang_up()
 
-    console.say(f"\nSummary: {summary_of(entries)}.", "bold")
-    console.say("\nArchived transcript\n", "bold")
-    console.show_lines(transcript(entries))
-    if stack.traces_url:
-        await _show_trace(stack.traces_url, started.session_id, console, whole=trace)
+    await show_books(stack.traces_url, started.session_id, entries, console, whole_trace=trace)
     return entries
-
-
-async def _show_trace(traces_url: str, session_id: str, console: ConversationConsole, *, whole: bool) -> None:
-    lines = (await waterfall_of(traces_url, session_id, width=console.width)).splitlines()
-    shown = lines if whole else lines[:_TRACE_LINES]
-    if shown:
-        console.say("\nTrace\n", "bold")
-        console.say("\n".join(shown))
-    if len(shown) < len(lines):
-        console.say(f"… {len(lines) - len(shown)} more spans: TRACE=1 shows all of them", "dim")
-
-
-async def _follow(api: SessionApi, session_id: str, console: ConversationConsole) -> list[LogEntry]:
-    entries: list[LogEntry] = []
-    async with aclosing(api.follow(session_id)) as log:
-        async for entry in log:
-            entries.append(entry)
-            console.show(entry)
-    return entries
-
-
-async def _archived(following: asyncio.Task[list[LogEntry]]) -> list[LogEntry]:
-    try:
-        async with asyncio.timeout(_ARCHIVE_TIMEOUT_S):
-            return await following
-    except TimeoutError:
-        raise LocalStackError(
-            f"The session was not archived within {_ARCHIVE_TIMEOUT_S:g} s of the hang-up; "
-            "look into the logs of the worker and the Functions host."
-        ) from None
 
 
 def media_addresses(realtime_url: str) -> tuple[str, ...]:

@@ -164,7 +164,8 @@ def check_settings(environment: Mapping[str, str], run_directory: Path) -> list[
             Finding(subject="settings", verdict="fail", found=found.rstrip(". "), remedy=f"Example:{example}")
             for found, _, example in (problem.partition("Example:") for problem in problems)
         ]
-    real = [part for part in ("redis", "traces", "realtime") if part not in stack.needed_ports]
+    emulated = ("redis", "traces", "realtime", "communication")
+    real = [part for part in emulated if part not in stack.needed_ports]
     found = (
         f"valid; real services instead of the emulators: {', '.join(real)}" if real else "valid; all local"
     )

@@ -21,6 +21,7 @@ class Ports:
     realtime: int = _port(9000, "SIDETONE_PORT_REALTIME", "the realtime emulator")
     functions: int = _port(7071, "SIDETONE_PORT_FUNCTIONS", "the Functions host")
     worker: int = _port(8080, "SIDETONE_PORT_WORKER", "the worker's health endpoints")
+    communication: int = _port(9010, "SIDETONE_PORT_COMMUNICATION", "the Communication Services emulator")
     traces: int = _port(4318, "SIDETONE_PORT_TRACES", "the trace sink")
 
     @classmethod

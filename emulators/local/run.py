@@ -10,6 +10,7 @@ import time
 
 from emulators.local.addresses import Addresses, run_directory
 from emulators.local.call import demonstration_turns, place_call, problems_of
+from emulators.local.call_phone import place_demonstration_calls
 from emulators.local.console import ConversationConsole
 from emulators.local.errors import LocalStackError
 from emulators.local.processes import Processes, RunningPart
@@ -23,8 +24,14 @@ def main(argv: list[str]) -> int:
         prog="python -m emulators run",
         description="Start Redis, the emulators, the Functions app and a worker; place a demonstration call.",
     )
-    parser.add_argument("--once", action="store_true", help="stop after the demonstration call")
+    parser.add_argument("--once", action="store_true", help="stop after the demonstration calls")
     parser.add_argument("--no-call", action="store_true", help="place no call")
+    parser.add_argument(
+        "--calls",
+        default="browser",
+        metavar="KINDS",
+        help="which demonstration calls to place: browser, phone, or both (browser,phone)",
+    )
     parser.add_argument("--trace", action="store_true", default=bool(os.environ.get("TRACE")))
     options = parser.parse_args(argv)
     return run_until_signalled(lambda: _main(options))
@@ -84,13 +91,13 @@ async def _ready(
 ) -> None:
     await processes.wait_ready(running)
     title = running.part.title.removeprefix("the ")
-    console.say(f"  {title:<20} ready after {time.monotonic() - began:.1f} s")
+    console.say(f"  {title:<31} ready after {time.monotonic() - began:.1f} s")
 
 
 async def _use(stack: Stack, console: ConversationConsole, options: argparse.Namespace) -> int:
     failed = False
     if not options.no_call:
-        failed = not await _demonstrate(stack.addresses, console, trace=options.trace)
+        failed = not await _demonstrate(stack, console, options)
     if options.once:
         return int(failed)
     console.say(_how_to_go_on(stack.addresses))
@@ -98,14 +105,21 @@ async def _use(stack: Stack, console: ConversationConsole, options: argparse.Nam
     return 0
 
 
-async def _demonstrate(addresses: Addresses, console: ConversationConsole, *, trace: bool) -> bool:
-    """Place the demonstration call; return whether it showed everything it should."""
+async def _demonstrate(stack: Stack, console: ConversationConsole, options: argparse.Namespace) -> bool:
+    """Place the demonstration calls; return whether they showed everything they should."""
+    addresses, problems = stack.addresses, list[str]()
     try:
-        entries = await place_call(addresses, demonstration_turns(), console, trace=trace)
+        if "browser" in options.calls:
+            console.say("\nA call from a browser", "bold")
+            problems += problems_of(
+                await place_call(addresses, demonstration_turns(), console, trace=options.trace)
+            )
+        if "phone" in options.calls:
+            recordings = stack.run_directory / "calls"
+            problems += await place_demonstration_calls(addresses, recordings, trace=options.trace)
     except LocalStackError as error:
         console.say(f"\n{error}", "red")
         return False
-    problems = problems_of(entries)
     for problem in problems:
         console.say(f"The demonstration fell short: {problem}.", "red")
     return not problems
@@ -117,15 +131,18 @@ def _how_to_go_on(addresses: Addresses) -> str:
     lines = [
         "",
         "Everything stays up. In another terminal:",
-        "  make call                          the same call again",
+        "  make call                          the call from a browser again",
         "  make call WAV=question.wav         your own recording",
         "  make call SAY='Are you open now?'  your own words, spoken by the synthetic caller",
+        "  make call-phone                    the phone calls again",
         f"  curl {key} {sessions}",
         "",
         f"  API             {addresses.functions_url}/api/v1/openapi.json",
         f"  worker          {addresses.worker_url}/ready",
         f"  realtime model  {addresses.realtime_url}",
     ]
+    if addresses.communication_url:
+        lines.append(f"  telephones      {addresses.communication_url}/_emu/calls")
     if addresses.traces_url:
         lines.append(f"  traces          {addresses.traces_url}")
     lines += [f"  agent           agents/{DEFAULT_AGENT}.yaml", "", "Ctrl-C stops everything."]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import cast
@@ -14,6 +16,7 @@ from shared.session.codec import LOG
 from shared.session.log import LogEntry
 
 _WAIT_S = 10
+_LOOK_EVERY_S = 0.1
 
 
 class SessionApi:
@@ -46,6 +49,22 @@ class SessionApi:
             for event in cast("list[dict[str, object]]", page["events"]):
                 yield LOG.decode(json.dumps(event))
             after = cast("str | None", page["next"])
+
+    async def session_of_call(self, call_id: str, *, within_s: float = 20.0) -> str:
+        """Return the session of a carrier's or provider's call, as soon as there is one.
+
+        Raises LocalStackError when there is none in time, and as `follow`.
+        """
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            page = await self._get("sessions", limit="20")
+            for session in cast("list[dict[str, object]]", page["sessions"]):
+                if session["call_id"] == call_id:
+                    return str(session["session_id"])
+            await asyncio.sleep(_LOOK_EVERY_S)
+        raise LocalStackError(
+            f"No session took the call within {within_s:g} s; look into the log of the Functions host."
+        )
 
     async def _get(self, path: str, **query: str) -> dict[str, object]:
         url = f"{self._api}/{path}"

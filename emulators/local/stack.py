@@ -2,8 +2,8 @@
 
 The product's own processes get settings and nothing else: the same ones that they would have in
 Azure. Where the environment or `.env` already names a real service, that is used and no emulator
-is started in its place: AZURE_OPENAI_ENDPOINT (or PROVIDER=openai), REDIS_URL,
-OTEL_EXPORTER_OTLP_ENDPOINT or APPLICATIONINSIGHTS_CONNECTION_STRING.
+is started in its place: AZURE_OPENAI_ENDPOINT (or PROVIDER=openai), ACS_ENDPOINT or
+ACS_CONNECTION_STRING, REDIS_URL, OTEL_EXPORTER_OTLP_ENDPOINT or APPLICATIONINSIGHTS_CONNECTION_STRING.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import secrets
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from emulators.local.addresses import REPOSITORY, Addresses
+from emulators.local.carrier import emulated_carrier
 from emulators.local.errors import LocalStackError
 from emulators.local.ports import Ports
 from emulators.local.processes import Part
@@ -38,6 +39,7 @@ class Stack:
     ports: Ports
     needed_ports: tuple[str, ...]
     addresses: Addresses
+    event_grid_key: str = field(repr=False)
     run_directory: Path
 
 
@@ -94,6 +96,12 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         mind["REALTIME_EMULATOR_WEBHOOK"] = webhook
         rules = REPOSITORY / given.get("AGENTS_DIR", "agents")
         parts.append(_realtime({**environment, **mind}, ports.realtime, api_key, rules))
+    event_grid_key = secrets.token_urlsafe(24)
+    carrier = emulated_carrier(given, environment, ports, functions_url, event_grid_key)
+    if carrier is not None:
+        needed.append("communication")
+        settings |= carrier.settings
+        parts.append(carrier.part)
     function_key = secrets.token_urlsafe(24)
     parts.append(
         _functions({**environment, **settings, **telephony}, ports.functions, run_directory, function_key)
@@ -116,12 +124,15 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         realtime_url=realtime_url,
         redis_url=redis_url,
         traces_url=traces_url,
+        communication_url=carrier.url if carrier else "",
+        sip_url=realtime_url if own_realtime else "",
     )
     return Stack(
         parts=tuple(parts),
         ports=ports,
         needed_ports=tuple(needed),
         addresses=addresses,
+        event_grid_key=event_grid_key,
         run_directory=run_directory,
     )
 
@@ -132,12 +143,12 @@ def prepare(stack: Stack) -> None:
     Raises LocalStackError when a port is taken.
     """
     stack.ports.require_free(*stack.needed_ports)
-    for name in ("redis", "functions", "logs"):
+    for name in ("redis", "functions", "calls", "logs"):
         shutil.rmtree(stack.run_directory / name, ignore_errors=True)
         (stack.run_directory / name).mkdir(parents=True)
     keys = _keys_file(stack.run_directory)
     keys.touch(mode=0o600)
-    keys.write_text(json.dumps(_host_keys(stack.addresses.function_key)), encoding="utf-8")
+    keys.write_text(json.dumps(_host_keys(stack)), encoding="utf-8")
 
 
 def _redis(environment: Mapping[str, str], port: int, run_directory: Path) -> Part:
@@ -179,8 +190,11 @@ def _keys_file(run_directory: Path) -> Path:
     return run_directory / "functions" / "keys.json"
 
 
-def _host_keys(function_key: str) -> dict[str, object]:
-    return {"host": {"default": function_key}}
+def _host_keys(stack: Stack) -> dict[str, object]:
+    return {
+        "host": {"default": stack.addresses.function_key},
+        "system": {"eventgrid_extension": stack.event_grid_key},
+    }
 
 
 def _new_signing_keys() -> str:

@@ -17,7 +17,7 @@ from tests.support.ports import free_port
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """An environment without settings, and free ports."""
     monkeypatch.setattr("emulators.local.stack.given_settings.__defaults__", (tmp_path / "none.env",))
-    ports = ("REDIS", "REALTIME", "FUNCTIONS", "WORKER", "TRACES")
+    ports = ("REDIS", "REALTIME", "FUNCTIONS", "WORKER", "COMMUNICATION", "TRACES")
     return {"PATH": os.environ["PATH"]} | {f"SIDETONE_PORT_{name}": str(free_port()) for name in ports}
 
 

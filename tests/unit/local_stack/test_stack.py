@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from emulators.communication.options import RESOURCE_ID
 from emulators.local.addresses import Addresses
+from emulators.local.call_phone import BILLING
+from emulators.local.carrier import CLAIMS_LINE
 from emulators.local.errors import LocalStackError
 from emulators.local.ports import Ports
 from emulators.local.stack import Stack, given_settings, plan, prepare
+from shared.agents.catalog import load_agents
 from shared.security.signing_keys import parse_signing_keys
 from shared.security.webhook_secrets import parse_webhook_secrets
+from shared.telephony.policy_file import load_policy
 from tests.support.ports import free_port
+
+AGENTS = Path(__file__).resolve().parents[3] / "agents"
 
 
 @pytest.fixture
@@ -37,8 +44,8 @@ def names(stack: Stack) -> list[str]:
 def test_all_parts_are_local_by_default(environment: dict[str, str], tmp_path: Path) -> None:
     stack = plan(environment, tmp_path)
 
-    assert names(stack) == ["redis", "traces", "realtime", "functions", "worker"]
-    assert set(stack.needed_ports) == {"redis", "traces", "realtime", "functions", "worker"}
+    assert names(stack) == ["redis", "traces", "realtime", "communication", "functions", "worker"]
+    assert set(stack.needed_ports) == set(names(stack))
     worker = stack.parts[-1].environment
     assert worker["REDIS_URL"] == "redis://127.0.0.1:6390/0"
     assert worker["AZURE_OPENAI_ENDPOINT"] == "http://127.0.0.1:9000"
@@ -56,7 +63,7 @@ def test_both_planes_share_fresh_signing_keys_and_the_emulators_never_see_them(
     assert of["worker"] == of["functions"]
     assert len(parse_signing_keys(of["worker"] or "")) == 1
     assert of["worker"] != second.parts[-1].environment["SIGNING_KEYS"]
-    assert of["realtime"] is of["traces"] is of["redis"] is None
+    assert of["realtime"] is of["communication"] is of["traces"] is of["redis"] is None
 
 
 def test_the_api_key_of_the_emulator_is_the_one_the_product_is_given(
@@ -86,11 +93,51 @@ def test_the_emulator_signs_its_webhooks_with_the_secret_that_the_app_is_given(
         assert not any(secret in argument for part in of.values() for argument in part.command)
 
 
+def test_both_planes_are_led_to_the_carrier_that_is_given_their_key_and_tells_the_app_of_calls(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    stack = plan(environment, tmp_path)
+    of = {part.name: part for part in stack.parts}
+    carrier, worker, app = of["communication"], of["worker"].environment, of["functions"].environment
+
+    assert {name: worker[name] for name in worker if name.startswith("ACS_")} == {
+        "ACS_CONNECTION_STRING": (
+            f"endpoint=http://127.0.0.1:9010/;accesskey={carrier.environment['COMMUNICATION_EMULATOR_KEY']}"
+        ),
+        "ACS_RESOURCE_ID": RESOURCE_ID,
+        "ACS_KEYS_URL": "http://127.0.0.1:9010/calling/keys",
+        "ACS_CALLBACK_URL": "http://127.0.0.1:7071",
+        "ACS_PHONE_NUMBER": CLAIMS_LINE,
+    }
+    assert app["MEDIA_STREAM_URL"] == "ws://127.0.0.1:8080"
+    assert app.items() >= {name: worker[name] for name in worker if name.startswith("ACS_")}.items()
+    tells = carrier.environment["COMMUNICATION_EMULATOR_EVENT_GRID"]
+    assert tells == (
+        "http://127.0.0.1:7071/runtime/webhooks/eventgrid"
+        f"?functionName=incoming_call&code={stack.event_grid_key}"
+    )
+    assert stack.addresses.communication_url == "http://127.0.0.1:9010"
+    assert stack.addresses.sip_url == "http://127.0.0.1:9000"
+    secret = (stack.event_grid_key, carrier.environment["COMMUNICATION_EMULATOR_KEY"])
+    assert not any(one in argument for part in stack.parts for argument in part.command for one in secret)
+
+
+def test_the_numbers_of_the_demonstration_are_those_of_the_policy_and_the_agent() -> None:
+    catalog = load_agents(AGENTS)
+    policy = load_policy(AGENTS, catalog)
+    agent = policy.numbers[CLAIMS_LINE.removeprefix("+")]
+
+    assert catalog.get(agent).transfer_to["billing"].target.address == BILLING
+    policy.outbound.check(catalog.get(agent).transfer_to["billing"].target)
+
+
 @pytest.mark.parametrize(
     ("given", "left_out"),
     [
         ({"AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}, "realtime"),
         ({"PROVIDER": "openai", "OPENAI_API_KEY": "sk-x"}, "realtime"),
+        ({"ACS_ENDPOINT": "https://x.communication.azure.com"}, "communication"),
+        ({"ACS_CONNECTION_STRING": "endpoint=https://x/;accesskey=eA=="}, "communication"),
         ({"REDIS_URL": "rediss://x:10000"}, "redis"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, "traces"),
         ({"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=x"}, "traces"),
@@ -154,7 +201,10 @@ def test_preparing_leaves_an_empty_run_directory_with_private_keys(
 
     keys = tmp_path / "run" / "functions" / "keys.json"
     assert not old.exists()
-    assert json.loads(keys.read_text()) == {"host": {"default": stack.addresses.function_key}}
+    assert json.loads(keys.read_text()) == {
+        "host": {"default": stack.addresses.function_key},
+        "system": {"eventgrid_extension": stack.event_grid_key},
+    }
     assert keys.stat().st_mode & 0o777 == 0o600
 
 

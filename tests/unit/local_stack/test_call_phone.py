@@ -1,0 +1,138 @@
+"""What a phone call must show, what is shown of it, and whether the caller heard what was said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulators.local import call_phone
+from emulators.local.carrier_events import CarrierEvents
+from emulators.local.heard import match
+from emulators.local.phone_call import PlacedCall
+from shared.session.log import (
+    AgentTurn,
+    CallEvent,
+    CallEventKind,
+    Interrupted,
+    LogEntry,
+    ToolFinished,
+    ToolStatus,
+    TurnStatus,
+    UserTurn,
+)
+
+
+def user(text: str, at: int = 1) -> UserTurn:
+    return UserTurn(item_id=f"u{text}", text=text, status=TurnStatus.COMPLETED, spoken_at_ms=at, at_ms=at)
+
+
+def agent(text: str, at: int = 1, *, status: TurnStatus = TurnStatus.COMPLETED) -> AgentTurn:
+    return AgentTurn(
+        item_id=f"a{at}",
+        response_id=f"r{at}",
+        agent="claims_line",
+        text=text,
+        status=status,
+        first_audio_ms=-1.0,
+        spoken_at_ms=at,
+        at_ms=at,
+    )
+
+
+def looked_up(status: ToolStatus = ToolStatus.OK) -> ToolFinished:
+    return ToolFinished(
+        tool_call_id="c1", name="claim_status", status=status, output="{}", duration_ms=1, at_ms=2
+    )
+
+
+TRANSFERRED = CallEvent(event=CallEventKind.TRANSFER_ACCEPTED, at_ms=3)
+GOOD = [
+    user("Hello?"),
+    user("Keys pressed: 1042#"),
+    Interrupted(response_id="r1", at_ms=1),
+    looked_up(),
+    TRANSFERRED,
+]
+
+
+def placed(entries: list[LogEntry], *, match: float = 0.9, stops: int = 1) -> PlacedCall:
+    return PlacedCall(session_id="ses_1", entries=entries, recording=Path("a.wav"), match=match, stops=stops)
+
+
+def test_whole_calls_have_no_problems() -> None:
+    assert call_phone.problems_of_carrier_call(placed(GOOD)) == []
+    cut = agent("I can tell", status=TurnStatus.INTERRUPTED)
+    assert call_phone.problems_of_carrier_call(placed([*GOOD[:2], cut, *GOOD[3:]])) == []
+    assert call_phone.problems_of_sip_call(placed([user("a"), user("b"), looked_up()])) == []
+
+
+def test_what_a_call_lacks_is_told() -> None:
+    assert call_phone.problems_of_carrier_call(placed([looked_up(ToolStatus.ERROR)], match=0.6, stops=0)) == [
+        "the claim was not looked up",
+        "the caller heard 60% of what was said",
+        "the agent was not interrupted",
+        "the keys did not reach the agent",
+        "the caller was not transferred",
+    ]
+    assert call_phone.problems_of_sip_call(placed([user("a"), looked_up()])) == [
+        "1 of 2 caller turns were understood"
+    ]
+
+
+def test_own_words_are_one_call() -> None:
+    assert call_phone._options([], {}).say == []
+    assert call_phone._options([], {"SAY": "hello", "TRACE": "1"}).say == ["hello"]
+    assert call_phone._options(["--say", "one", "--say", "two"], {"SAY": "x"}).say == ["one", "two"]
+    call = call_phone.carrier_call(["one", "two"])
+    assert [step.text for step in call.steps] == ["one", "two"]  # type: ignore[union-attr]
+    assert call.transferred_to == ""
+
+
+def test_a_call_without_a_stack_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIDETONE_RUN_DIR", str(tmp_path))
+
+    assert call_phone.main([]) == 1
+    assert capsys.readouterr().err == (
+        "call-phone: The local stack is not running; start it with `make run` in another terminal.\n"
+    )
+
+
+def test_what_was_said_is_compared_as_far_as_it_was_heard() -> None:
+    entries: list[LogEntry] = [
+        agent("Press the digits.", 30),
+        agent("How can I help you?", 10),
+        agent("I can tell you where a claim stands, and much more.", 20),
+        Interrupted(response_id="r20", at_ms=25),
+    ]
+    heard = "How can I help you? I can tell you where. Press the digits. Billing, good morning."
+
+    assert match(entries, heard, others="Billing, good morning.") == 1.0
+    assert match(
+        entries, heard.replace("digits", "widgets"), others="Billing, good morning."
+    ) == pytest.approx(1 - 1 / 16)
+    assert match(entries[:3], heard, others="Billing, good morning.") < 0.8, "nobody interrupted"
+    assert match(entries, "") == 0.0
+
+
+def test_what_the_log_cannot_know_is_shown_with_its_time() -> None:
+    events = CarrierEvents(1_000)
+    shown = [
+        events.line({"at_ms": 0, "what": "incoming", "caller": "+1", "called": "+2"}),
+        events.line({"at_ms": 100, "what": "say", "who": "+1", "ms": 900}),
+        events.line({"at_ms": 300.4, "what": "stop_audio", "dropped_ms": 2_140.0}),
+        events.line({"at_ms": 400, "what": "stop_audio", "dropped_ms": 0.0}),
+        events.line({"at_ms": 500, "what": "transferred", "target": "+3"}),
+        events.line({"at_ms": 600, "event": {"type": "response.done"}}),
+    ]
+
+    assert [(line.at_ms, line.text, line.remark) if line else None for line in shown] == [
+        (1_000, "+1 calls +2", ""),
+        None,
+        (1_300, "StopAudio: 2.1 s of speech dropped", "200 ms after the caller began to speak"),
+        None,
+        (1_500, "the caller is through to +3", ""),
+        None,
+    ]
