@@ -186,6 +186,13 @@ def _credential(
 _CREDENTIALS = frozenset(
     {"api_key", "apikey", "authorization", "bearer", "headers", "key", "password", "secret", "token", "value"}
 )
+_EXAMPLES = {
+    "tools": "tools: [get_invoice]",
+    "secret": "secret: billing-mcp-token",
+    "client_secret": "client_secret: billing-mcp-token",
+    "scope": "scope: api://billing/.default",
+    "issuer": "issuer: https://login.example",
+}
 _TYPES = ("bearer", "client_credentials", "header", "managed_identity")
 _FORMS = {
     "tools": "A tool is named as the server names it; * stands for any characters.",
@@ -198,7 +205,7 @@ def told_of_server(details: ErrorDetails, field: str) -> tuple[str, str]:
     """Return what is wrong in `mcp_servers` and the fix, without what was written: it may be a secret."""
     match details["type"]:
         case "missing":
-            return "is required.", "List what the agent may use, for example: tools: [get_invoice]"
+            return "is required.", f"Write, for example: {_EXAMPLES[field]}" if field in _EXAMPLES else ""
         case "extra_forbidden" if field.lower() in _CREDENTIALS:
             return (
                 "is not a known field, and a credential is never written here.",
