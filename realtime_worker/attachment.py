@@ -26,11 +26,15 @@ class Attachment:
     Where the connection carries the audio too, there is no call: every time a new provider session is opened.
     """
 
-    def __init__(self, provider: RealtimeProvider, session: Session, timeout_s: float) -> None:
+    def __init__(
+        self, provider: RealtimeProvider, session: Session, timeout_s: float, *, model: str = ""
+    ) -> None:
+        """model: of the provider's sessions, where it is another than the settings'."""
         self._provider = provider
         self._call_id = session.call_id
         self._carries_media = session.transport.carries_media
         self._timeout_s = timeout_s
+        self._model = model
         self._was_attached = session.connected_at_ms > 0
         self._failing_since: float | None = None
         self._confirmed_at: float | None = None
@@ -81,7 +85,7 @@ class Attachment:
     async def connect(self) -> ProviderSocket:
         """Try once."""
         if self._carries_media:
-            return await self._provider.connect_session()
+            return await self._provider.connect_session(self._model)
         return await self._provider.connect_sideband(self._call_id)
 
     def _worth_waiting(self, error: SidetoneError, waited_s: float) -> bool:

@@ -1,4 +1,7 @@
-"""`python -m shared.agents check [DIR]`: check an agents directory, and the policy for phone calls in it."""
+"""`python -m shared.agents check [DIR]`: check an agents directory, and the policy for phone calls in it.
+
+`python -m shared.agents schema` prints the JSON Schema of an agent's file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import sys
 
 from shared.agents.agent import Agent
 from shared.agents.catalog import load_agents
+from shared.agents.graph import as_mermaid, as_text
+from shared.agents.schema import schema_text
 from shared.errors import SidetoneError
 from shared.telephony.policy_file import load_policy
 
@@ -20,15 +25,26 @@ def main() -> int:
         "check", help="read every agent, prompt, tool and the policy for phone calls, and say what is wrong"
     )
     check.add_argument("directory", nargs="?", default=os.environ.get("AGENTS_DIR") or "agents")
-    directory: str = parser.parse_args().directory
+    check.add_argument("--mermaid", action="store_true", help="print the team as a Mermaid flowchart")
+    commands.add_parser("schema", help="print the JSON Schema of an agent's file, for editors")
+    asked = parser.parse_args()
+    if asked.command == "schema":
+        sys.stdout.write(schema_text())
+        return 0
+    directory: str = asked.directory
     try:
         catalog = load_agents(directory)
         load_policy(directory, catalog)
     except SidetoneError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1
+    if asked.mermaid:
+        sys.stdout.write(as_mermaid(catalog))
+        return 0
     for agent in catalog:
         sys.stdout.write(_summary(agent))
+    if drawn := as_text(catalog):
+        sys.stdout.write(f"\nhandoffs\n{drawn}")
     return 0
 
 
@@ -42,6 +58,10 @@ def _summary(agent: Agent) -> str:
         f"  variables: {', '.join(agent.variables) or 'none'}"
         + (f" (required: {', '.join(required)})" if required else ""),
     ]
+    if agent.mcp_servers:
+        lines.append(f"  MCP servers: {', '.join(agent.mcp_servers)}")
+    if agent.requires:
+        lines.append(f"  takes over only with: {', '.join(agent.requires)}")
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from shared.agents.guardrail import Guardrail
 from shared.agents.handoff import Handoff
+from shared.agents.model_settings import ModelSettings
 from shared.agents.phone import Consent, Destination, Recording
 from shared.agents.prompt import Prompt
 from shared.agents.scene import NOWHERE, PromptNames, Scene
@@ -115,6 +116,7 @@ class Agent:
     handoffs: by the name of the tool, whom it may hand the call to.
     guardrails: what it must not say.
     names: what its prompt may know beside `variables`.
+    model: how the model listens and speaks, beside the voice.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Agent:
     handoffs: Mapping[str, Handoff] = field(default_factory=dict[str, Handoff])
     guardrails: tuple[Guardrail, ...] = ()
     names: PromptNames = field(default_factory=PromptNames, repr=False)
+    model: ModelSettings = field(default_factory=ModelSettings)
 
     def taken(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return those of a session's variables that this agent declares: another one may have begun it."""

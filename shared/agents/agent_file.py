@@ -17,12 +17,19 @@ from shared.agents.call_section import (
     RecordingSection,
 )
 from shared.agents.mcp_section import McpServerSection, McpServersSection, told_of_server
+from shared.agents.model_section import ModelFields, TranscriptionSection
 from shared.agents.problems import Problem, did_you_mean
+from shared.agents.team_section import (
+    AgentName,
+    ContextFieldSection,
+    GuardrailSection,
+    HandoffSection,
+    TeamFields,
+)
 from shared.agents.yaml_source import Location, YamlDocument, field_name
 
 # GA Realtime's built-in voices (openai/types/realtime/realtime_audio_config_output.py).
 VoiceName = Literal["alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"]
-AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 ToolReference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -52,6 +59,8 @@ class LimitsSection(_Section):
     idle_s: int = Field(default=120, ge=0, le=3_600)
     max_tokens: int | None = Field(default=None, ge=1_000)
     max_cost: float | None = Field(default=None, gt=0)
+    max_turns: int | None = Field(default=None, ge=1)
+    max_handoffs: int = Field(default=10, ge=0, le=100)
 
 
 class VariableSection(_Section):
@@ -59,12 +68,13 @@ class VariableSection(_Section):
     default: str | None = None
 
 
-class AgentFile(CallFields):
-    """One agent, as written. What a field means is told by shared.agents.agent.Agent."""
+class AgentFile(CallFields, ModelFields, TeamFields):
+    """One agent, as written. shared.agents.schema tells what a field means."""
 
     name: AgentName
     description: Text
-    prompt: Text
+    prompt: Text | None = None
+    instructions: Text | None = None
     voice: VoiceName = "marin"
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] = "en"
     greeting: str = ""
@@ -82,7 +92,7 @@ class AgentFile(CallFields):
 _EXAMPLES = {
     "name": "name: member_services",
     "description": "description: Answers members' questions about claims.",
-    "prompt": "prompt: prompts/member_services.md.j2",
+    "to": "to: billing",
     "type": "type: server_vad",
 }
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -90,12 +100,23 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "semantic_vad": SemanticVadSection,
     "limits": LimitsSection,
     "variables": VariableSection,
+    "handoffs": HandoffSection,
+    "context": ContextFieldSection,
+    "guardrails": GuardrailSection,
+    "transcription": TranscriptionSection,
     "transfer_to": DestinationSection,
     "participants": ParticipantSection,
     "consent": ConsentSection,
     "recording": RecordingSection,
 }
+_FACTS = "facts are named in snake_case, such as member_verified."
 _PATTERNS = {
+    "requires": _FACTS,
+    "gates": "must be tools' names, each with a list of facts: {claim_status: [member_verified]}.",
+    "handoffs": "must be lower-case letters, digits and _, and begin with a letter.",
+    "guardrails": "must be lower-case letters, digits and _, and begin with a letter.",
+    "environment": "environment variables are named in upper case, such as CLINIC_NAME.",
+    "model": "must be the name of a model or deployment, such as gpt-realtime.",
     "name": "must be lower-case letters, digits, _ and -, and begin with a letter.",
     "language": "must be a two-letter ISO 639-1 code in lower case, such as en.",
     "tools": "must be <module>.<function> of the tools folder, such as claims.claim_status.",

@@ -136,9 +136,12 @@ class RealtimeProvider(Protocol):
         """Attach to a running call. `call_not_found` is normal for some seconds after its creation."""
         ...
 
-    async def connect_session(self) -> ProviderSocket:
+    async def connect_session(self, model: str = "") -> ProviderSocket:
         """Open a session of its own, whose audio this connection carries; its first event is
-        `session.created`. It knows nothing of any other session, and ends with the connection."""
+        `session.created`. It knows nothing of any other session, and ends with the connection.
+
+        model: another one than the settings'.
+        """
         ...
 
     async def close(self) -> None:

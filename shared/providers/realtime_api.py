@@ -112,8 +112,8 @@ class RealtimeApi:
         url, headers = self._realtime_url(call_id=call_id), await self._credential.headers()
         return await open_sideband(self._sockets(), url, headers=headers, ping_s=self._ping_s)
 
-    async def connect_session(self) -> SidebandSocket:
-        url, headers = self._realtime_url(model=self._model), await self._credential.headers()
+    async def connect_session(self, model: str = "") -> SidebandSocket:
+        url, headers = self._realtime_url(model=model or self._model), await self._credential.headers()
         return await open_session(self._sockets(), url, headers=headers, ping_s=self._ping_s)
 
     def _realtime_url(self, **query: str) -> str:

@@ -34,17 +34,19 @@ def realtime_session(
     )
     audio_input: dict[str, object] = {
         "turn_detection": agent.turn_detection.as_session_field(transport),
-        "transcription": (
-            {"model": transcription_model, "language": agent.language} if transcription_model else None
-        ),
+        "transcription": _transcription(agent, transcription_model),
     }
+    if agent.model.noise_reduction:
+        audio_input["noise_reduction"] = {"type": agent.model.noise_reduction}
     audio_output: dict[str, object] = {"voice": voice or agent.voice}
+    if agent.model.speed != 1.0:
+        audio_output["speed"] = agent.model.speed
     if transport != "webrtc":  # over WebRTC the media leg negotiates Opus by itself
         audio_input["format"] = audio_format
         audio_output["format"] = audio_format
     return {
         "type": "realtime",
-        "model": model,
+        "model": agent.model.model or model,
         "instructions": agent.instructions(variables, scene) if scene else agent.instructions(variables),
         "output_modalities": ["audio"],
         "tools": [
@@ -54,7 +56,16 @@ def realtime_session(
         "tool_choice": "auto",
         "max_output_tokens": agent.max_output_tokens,
         "audio": {"input": audio_input, "output": audio_output},
+        **({"reasoning": {"effort": agent.model.reasoning_effort}} if agent.model.reasoning_effort else {}),
     }
+
+
+def _transcription(agent: Agent, model: str) -> dict[str, object] | None:
+    wanted = agent.model.transcription
+    if not wanted.enabled or not (wanted.model or model):
+        return None
+    prompt = {"prompt": wanted.prompt} if wanted.prompt else {}
+    return {"model": wanted.model or model, "language": agent.language, **prompt}
 
 
 def session_update(session: Mapping[str, object], *, event_id: str) -> dict[str, object]:

@@ -84,7 +84,7 @@ class ScriptedProvider:
         self.sockets.append(socket)
         return socket
 
-    async def connect_session(self) -> ScriptedSocket:
+    async def connect_session(self, model: str = "") -> ScriptedSocket:
         socket = await self.connect_sideband("")
         socket.say(type="session.created", session={"id": f"sess_{len(self.sockets)}"})
         return socket
