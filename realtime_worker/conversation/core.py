@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from realtime_worker.conversation import turn_records
+from realtime_worker.conversation.call_flow import CallActions, CallFlow, conversation_began
 from realtime_worker.conversation.cast import Cast
 from realtime_worker.conversation.effects import (
     ChangeSession,
@@ -43,12 +44,10 @@ from realtime_worker.conversation.wire import (
 )
 from shared.session.commands import EndCall, InboxEntry, ReportProgress, Say, Tell, ToolResult
 from shared.session.log import (
-    AgentTurn,
     Attached,
     CommandReceived,
     GuardrailTripped,
     ToolStatus,
-    UserTurn,
 )
 from shared.session.model import EndReason, FactValue, SessionState, Standing
 
@@ -80,7 +79,7 @@ class Conversation:
         self._guard = ConfigurationGuard()
         self._responses = ResponseSequencer(f"rsp_{setup.epoch}_")
         self._own = OwnSessions(setup.history, self._responses) if setup.own_session else None
-        self._greeted = any(isinstance(entry, UserTurn | AgentTurn) for entry in setup.history)
+        self._greeted = conversation_began(setup)
         self._probe = TailProbe(setup.epoch)
         role = setup.role
         self._cast = Cast(role, setup.earlier)
@@ -94,6 +93,8 @@ class Conversation:
         self._notices = Notices(self._inbox, self._responses)
         self._keypad = Keypad(setup, self._responses, self._turns)
         self._ending = Ending(self._responses)
+        actions = CallActions(greet=self._greet, leave=self._leave, finish=self._finish)
+        self._call = CallFlow(setup, self._cast, self._tools, self._responses, self._inbox, actions)
         self._hold_until_ms: int | None = None  # what was missed is being looked for
 
     @property
@@ -103,13 +104,19 @@ class Conversation:
     @property
     def quiet(self) -> bool:
         """Whether nobody speaks or is about to: another owner would miss nothing while it attaches."""
-        return not (self._responses.busy or self._keypad.collecting)
+        return not (self._responses.busy or self._keypad.collecting or self._call.busy)
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether the caller may interrupt what is being said, as far as the agent lets them at all."""
+        return not self._call.announcing
 
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` wants to be called next, or None."""
         if self._phase is Phase.OVER:
             return None
         deadlines = [self._ending.by_ms, self._hold_until_ms, self._responses.next_deadline_ms()]
+        deadlines.append(self._call.next_deadline_ms())
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
             deadlines.append(self._keypad.next_deadline_ms() if self._hold_until_ms is None else None)
@@ -124,7 +131,7 @@ class Conversation:
             return []
         self._opened_at_ms = now_ms
         if self._own is None:
-            return [self._cast.opened()]
+            return [self._call.configuration(self._cast.opened())]
         self._recent = RecentIds()
         self._keypad.forget_sent()
         unheard = self._turns.lose_session(now_ms)
@@ -140,6 +147,7 @@ class Conversation:
             self._responses.lose_connection()
         else:
             self._responses.lose_session()
+        self._call.lost(session=self._own is not None)
 
     def gone(self, now_ms: int) -> list[Effect]:
         """The provider no longer knows the call."""
@@ -179,7 +187,7 @@ class Conversation:
         match kind:
             case "session.created" if self._own is not None:
                 self._own.began(part(event, "session"), now_ms)
-                return [self._cast.opened()]
+                return [self._call.configuration(self._cast.opened())]
             case "session.updated":
                 if self._own is None:
                     self._watch.provider_ends_at(whole(part(event, "session"), "expires_at") * 1000)
@@ -209,7 +217,7 @@ class Conversation:
             case "conversation.item.input_audio_transcription.failed":
                 return turn_records.not_transcribed(self._turns, event, now_ms)
             case "response.created":
-                self._response_created(part(event, "response"), now_ms)
+                return self._response_created(part(event, "response"), now_ms)
             case "output_audio_buffer.started":
                 return turn_records.audible(self._turns, text(event, "response_id"), now_ms)
             case "response.output_audio.delta":
@@ -219,7 +227,7 @@ class Conversation:
                 ended = self._audio_over(text(event, "response_id"), now_ms, cleared=cleared)
                 return [*truncations(event), *ended] if cleared else ended
             case "input_audio_buffer.dtmf_event_received":
-                return self._keypad.pressed(text(event, "event"), now_ms)
+                return self._keypad.pressed(text(event, "event"), now_ms, interrupts=self.interruptible)
             case "response.output_item.done":
                 return self._tools.called(part(event, "item"), text(event, "response_id"), now_ms)
             case "response.done":
@@ -249,6 +257,8 @@ class Conversation:
         if not self._connected:
             self._connected = True
             effects.append(SetState(state=SessionState.ACTIVE, at_ms=now_ms))
+        if self._phase is Phase.TALKING:
+            effects.extend(self._call.configured(now_ms))
         if self._own is None and again:
             # Behind an output of ours, what was missed would not be the last any more: first of all find it.
             self._hold_until_ms = now_ms + FIND_OUT_MS
@@ -266,14 +276,16 @@ class Conversation:
         return [*lost, *self._tools.take_up(now_ms), *self._notices.send()]
 
     def _greet(self) -> None:
-        """Say the greeting unless it has been said."""
+        """Say the greeting unless it has been said, or something has to come before it."""
+        if not self._call.settled:
+            return
         if not self._greeted and self._setup.greeting:
             self._responses.want_utterance(Utterance(key="greeting", text=self._setup.greeting))
         self._greeted = True
 
     def _found_last(self, item: Event, now_ms: int) -> list[Effect]:
         """Take what was said or asked last while nobody listened."""
-        self._greeted = True
+        self._greeted = self._greeted or self._call.settled
         turn = self._turns.missed(item, self._cast.role.agent, now_ms)
         missed: list[Effect] = [Record(entry=turn)] if turn else []
         return [*missed, *self._tools.found_last(item, now_ms)]
@@ -293,7 +305,7 @@ class Conversation:
         effects: list[Effect] = [provider_error("session_overridden", told, now_ms)]
         if self._guard.exhausted:
             return [*effects, *self._finish(EndReason.CLIENT_INTERFERED, now_ms)]
-        return [*effects, Send(event=self._cast.configuration)]
+        return [*effects, self._call.configuration(Send(event=self._cast.configuration))]
 
     def _item(self, item: Event, now_ms: int) -> list[Effect]:
         if is_seed(text(item, "id")):
@@ -307,17 +319,19 @@ class Conversation:
                 pass
         return []
 
-    def _response_created(self, response: Event, now_ms: int) -> None:
+    def _response_created(self, response: Event, now_ms: int) -> list[Effect]:
         self._turns.response_started(text(response, "id"), now_ms)
         self._cast.began(text(response, "id"))
         utterance = self._responses.created(text(response, "id"), request_of(response))
         self._ending.begun(utterance, text(response, "id"))
+        return [*self._call.response_began(utterance, text(response, "id"))]
 
     def _audio_over(self, response_id: str, now_ms: int, *, cleared: bool) -> list[Effect]:
         self._turns.audio_ended(response_id)
         if self._ending.spoken_in(response_id):
             return self._finish(self._ending.reason, now_ms)
-        return turn_records.cut_short(self._turns, response_id, now_ms) if cleared else []
+        cut_short = turn_records.cut_short(self._turns, response_id, now_ms) if cleared else []
+        return [*cut_short, *self._call.audio_over(response_id, now_ms, cleared=cleared)]
 
     def _response_done(self, response: Event, now_ms: int) -> list[Effect]:
         response_id = text(response, "id")
@@ -341,6 +355,10 @@ class Conversation:
             effects.extend(self._finish(self._ending.reason, now_ms))
         if self._responses.take_doubt():
             effects.extend(self._find_out())
+        said = " ".join(turn.text for turn in turns)
+        given_up = failed and utterance is not None
+        status = text(response, "status")
+        effects.extend(self._call.response_over(response_id, status, said, given_up=given_up, now_ms=now_ms))
         return [*effects, *self._within_limits(now_ms)]
 
     def _error(self, error: Event, now_ms: int) -> list[Effect]:
@@ -467,7 +485,7 @@ class Conversation:
         given_up = self._hold_until_ms is not None and now_ms >= self._hold_until_ms
         effects = self._go_on(now_ms) if given_up else []
         if self._phase is Phase.TALKING and self._hold_until_ms is None:
-            effects = [*effects, *self._noted(self._keypad.typed(now_ms))]
+            effects = [*effects, *self._noted([*self._keypad.typed(now_ms), *self._call.tick(now_ms)])]
         return [*effects, *self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
 
     def prepared(self, now_ms: int, *, succeeded: bool) -> list[Effect]:
@@ -481,7 +499,7 @@ class Conversation:
         """Change to another provider session before the time of this one is over."""
         if self._own is None or self._phase is not Phase.TALKING:
             return []
-        busy = self._turns.playing or self._tools.inline_running or self._keypad.collecting
+        busy = self._turns.playing or self._tools.inline_running or self._keypad.collecting or self._call.busy
         quiet = self._responses.quiet(now_ms) and not busy
         return self._own.renew(now_ms, quiet=quiet)
 
@@ -497,4 +515,5 @@ class Conversation:
         if self._phase is Phase.OVER:
             return []
         self._phase = Phase.OVER
+        self._responses.drop_wishes()
         return self._ending.effects(reason, now_ms, hang_up=hang_up)

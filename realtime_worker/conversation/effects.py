@@ -96,6 +96,11 @@ class EnterAgent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AskRecording:
+    """Have the carrier record the call; always after its record, and harmless when repeated."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareSession:
     """Open another provider session beside the one that is used, and tell `prepared`."""
 
@@ -119,7 +124,15 @@ class Finish:
 
 RecordEffect: TypeAlias = Record | SetState | CountUsage | SetStanding | ConsumeInbox
 OutwardEffect: TypeAlias = (
-    Send | RunInline | StartDurable | EnterAgent | PrepareSession | ChangeSession | HangUp | Finish
+    Send
+    | RunInline
+    | StartDurable
+    | EnterAgent
+    | AskRecording
+    | PrepareSession
+    | ChangeSession
+    | HangUp
+    | Finish
 )
 Effect: TypeAlias = RecordEffect | OutwardEffect
 
@@ -131,5 +144,5 @@ def tool_call_of(effect: OutwardEffect) -> str:
             return effect.tool_call_id
         case Send():
             return text(part(effect.event, "item"), "call_id")
-        case PrepareSession() | ChangeSession() | HangUp() | Finish():
+        case AskRecording() | PrepareSession() | ChangeSession() | HangUp() | Finish():
             return ""

@@ -45,8 +45,8 @@ class Keypad:
         """Whether more keys may follow."""
         return self._due_ms is not None
 
-    def pressed(self, key: str, now_ms: int) -> list[Effect]:
-        """A key was pressed. It interrupts the agent as a word would."""
+    def pressed(self, key: str, now_ms: int, *, interrupts: bool = True) -> list[Effect]:
+        """A key was pressed. It interrupts the agent as a word would, where `interrupts`."""
         if key not in KEYS:
             return []
         first, self._keys = not self._keys, self._keys + key
@@ -54,7 +54,7 @@ class Keypad:
             self._began_ms = now_ms
         ended = key == "#" or len(self._keys) >= LONGEST
         self._due_ms = now_ms if ended else now_ms + PAUSE_MS
-        return self._interrupt() if first and self._interrupts else []
+        return self._interrupt() if first and self._interrupts and interrupts else []
 
     def next_deadline_ms(self) -> int | None:
         """Return when `typed` has something to say, or None."""

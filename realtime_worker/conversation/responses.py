@@ -145,6 +145,11 @@ class ResponseSequencer:
         if not self._caller_speaks:
             self._answer_afterwards()  # the service was not to answer meanwhile
 
+    def forget_utterance(self, key: str) -> None:
+        """What was wanted under this key is not wanted any more, unless it has been asked for already."""
+        if any(utterance.key == key for utterance in self._utterances):
+            self._utterances = deque(one for one in self._utterances if one.key != key)
+
     def drop_wishes(self) -> None:
         """Nothing wanted so far matters any more."""
         self._utterances.clear()

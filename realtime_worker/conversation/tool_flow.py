@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias, assert_never
 
 import msgspec
 
@@ -30,6 +30,15 @@ from shared.session.model import FactValue
 DUPLICATE_ITEM = "item_create_duplicate_item_id"
 
 
+class Act(Protocol):
+    """Does a tool of the conversation's own; `begun`: an earlier owner has recorded the call."""
+
+    def __call__(self, call: ToolCalled, now_ms: int, *, begun: bool) -> list[Effect]: ...
+
+
+Hold: TypeAlias = Callable[[ToolCalled], Refusal | None]
+
+
 class ToolFlow:
     """The function calls of one conversation, as effects."""
 
@@ -47,6 +56,12 @@ class ToolFlow:
             if output:  # the earlier owner may have died between recording and sending it
                 responses.output_sent(tool_call_id)
         self._resent: set[str] = set()
+        self._act: Act | None = None
+        self._hold: Hold | None = None
+
+    def give(self, *, act: Act, hold: Hold) -> None:
+        """act: does the conversation's own tools. hold: says why a tool must wait, whatever it is."""
+        self._act, self._hold = act, hold
 
     @property
     def waiting(self) -> bool:
@@ -176,11 +191,15 @@ class ToolFlow:
             known = ", ".join(role.tool_names) or "none"
             output = _error_output("unknown_tool", f"There is no tool {call.name!r}. Known tools: {known}.")
             return self.finished(call.tool_call_id, ToolStatus.INVALID, output, 0.0, now_ms)
+        if self._hold is not None and (held := self._hold(call)):
+            return self._refused(call, held, now_ms)
         if call.name in role.handoffs:
             asked = self._handoffs.ask(call)
             return [asked] if isinstance(asked, EnterAgent) else self._refused(call, asked, now_ms)
         if refusal := gate(self._standing, call, role.requires.get(call.name, ())):
             return self._refused(call, refusal, now_ms)
+        if call.execution is ToolExecution.CONVERSATION and self._act is not None:
+            return self._act(call, now_ms, begun=False)
         return self._run(call)
 
     def _refused(self, call: ToolCalled, refusal: Refusal, now_ms: int) -> list[Effect]:
@@ -208,6 +227,8 @@ class ToolFlow:
                         agent=call.agent,
                     )
                 ]
+            case ToolExecution.CONVERSATION:
+                return []
             case _:
                 assert_never(call.execution)
 
@@ -220,6 +241,8 @@ class ToolFlow:
         )
         if call.execution is ToolExecution.DURABLE and call.name in role.executions:
             return self._run(call)  # it may have begun, when it was allowed to
+        if call.execution is ToolExecution.CONVERSATION and self._act is not None:
+            return self._act(call, now_ms, begun=True)
         if not cut_off:
             return self._start(call, now_ms)
         output = _error_output(

@@ -29,7 +29,7 @@ from tests.unit.conversation.scene import Scene
 from tests.unit.recording.calls import BOUNDS, SETUP, WORDS, record, talk
 
 # What tells of a conversation and changes nothing in it.
-READS = {"phase", "quiet", "next_deadline_ms"}
+READS = {"phase", "quiet", "interruptible", "next_deadline_ms"}
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:

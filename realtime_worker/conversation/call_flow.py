@@ -1,0 +1,204 @@
+"""What a call begins and ends with, beyond the agent's own words: announcement, consent, recording, its end.
+
+The tools that the conversation does itself are done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from realtime_worker.conversation.agent_end import AgentEnd
+from realtime_worker.conversation.cast import Cast
+from realtime_worker.conversation.consent import ConsentGate
+from realtime_worker.conversation.effects import AskRecording, Effect, Record, Send
+from realtime_worker.conversation.handoffs import Refusal
+from realtime_worker.conversation.inbox_progress import InboxProgress
+from realtime_worker.conversation.records import provider_error
+from realtime_worker.conversation.responses import ResponseSequencer, Utterance
+from realtime_worker.conversation.said_words import SaidWords
+from realtime_worker.conversation.setup import ConversationSetup
+from realtime_worker.conversation.tool_flow import ToolFlow
+from shared.session.log import (
+    AgentTurn,
+    CallEvent,
+    CallEventKind,
+    ConsentNoted,
+    ToolCalled,
+    ToolStatus,
+    UserTurn,
+)
+from shared.session.model import EndReason
+
+# The tools that the conversation does itself.
+END_CALL = "end_call"
+RECORD_CONSENT = "record_consent"
+
+_ASK_FIRST = (
+    "The caller has not agreed to what they were told at the start of the call. Ask them, and tell their "
+    f"answer by {RECORD_CONSENT}; nothing else works before."
+)
+_RECORDING_KNOWN = frozenset({CallEventKind.RECORDING_STARTED, CallEventKind.RECORDING_FAILED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallActions:
+    """What a conversation can be told to do.
+
+    greet: says the greeting, once. leave: says last words, if there are any, and ends with a reason.
+    finish: ends with it at once.
+    """
+
+    greet: Callable[[], None]
+    leave: Callable[[str, str, int], list[Effect]]
+    finish: Callable[[str, int], list[Effect]]
+
+
+class CallFlow:
+    """The begin and the end of one conversation's call."""
+
+    def __init__(
+        self,
+        setup: ConversationSetup,
+        cast: Cast,
+        tools: ToolFlow,
+        responses: ResponseSequencer,
+        inbox: InboxProgress,
+        actions: CallActions,
+    ) -> None:
+        self._cast = cast
+        self._tools = tools
+        self._responses = responses
+        self._actions = actions
+        self._consent = ConsentGate(setup.consent, setup.history, responses)
+        self._end = AgentEnd(
+            tools,
+            setup.history,
+            leave=lambda reason, now_ms: actions.leave(reason, cast.role.farewell, now_ms),
+            finish=actions.finish,
+        )
+        self._said = SaidWords(inbox)
+        logged = {entry.event for entry in setup.history if isinstance(entry, CallEvent)}
+        self._records = setup.records and not logged & _RECORDING_KNOWN
+        self._recording_noted = CallEventKind.RECORDING_ASKED in logged
+        tools.give(act=self._act, hold=self._hold)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the conversation may begin, or has: what callers must hear first is heard and agreed to."""
+        return self._consent.settled
+
+    @property
+    def announcing(self) -> bool:
+        """Whether something is being said that the caller can't interrupt."""
+        return self._consent.announcing
+
+    @property
+    def busy(self) -> bool:
+        """Whether the agent says something that another owner could not go on with."""
+        return self._consent.announcing or self._end.waiting
+
+    def next_deadline_ms(self) -> int | None:
+        """Return when `tick` wants to be called next, or None."""
+        deadlines = (self._consent.next_deadline_ms(), self._end.next_deadline_ms())
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def configuration(self, send: Send) -> Send:
+        """Return a configuration of the session as it has to be now."""
+        return self._consent.configuration(send)
+
+    def configured(self, now_ms: int) -> list[Effect]:
+        """The session follows the agent: begin with what comes first, or go on with it."""
+        if self._consent.refused:  # an earlier owner did not get to say goodbye
+            return self._actions.leave(EndReason.CONSENT_REFUSED, self._consent.goodbye, now_ms)
+        self._consent.begin()
+        return self._ask_recording(now_ms)
+
+    def lost(self, *, session: bool) -> None:
+        """The connection is gone; `session`: and with it all that the provider knew."""
+        self._consent.lost()
+        if session:
+            self._said.lost()
+
+    def response_began(self, utterance: Utterance | None, response_id: str) -> list[Send]:
+        """A response began."""
+        self._said.response_began(utterance, response_id)
+        return self._consent.response_began(utterance, response_id)
+
+    def response_over(
+        self, response_id: str, status: str, said: str, *, given_up: bool, now_ms: int
+    ) -> list[Effect]:
+        """A response is complete. said: its words; given_up: it failed, and is not tried again."""
+        self._consent.response_over(response_id, status, given_up=given_up, now_ms=now_ms)
+        return [*self._hopeless(now_ms), *self._end.response_over(response_id, status, said, now_ms)]
+
+    def audio_over(self, response_id: str, now_ms: int, *, cleared: bool) -> list[Effect]:
+        """The audio of a response was heard out or cut off."""
+        heard = self._said.audio_over(response_id, now_ms, cleared=cleared)
+        announced = self._consent.audio_over(response_id, now_ms, cleared=cleared)
+        ended = self._end.audio_over(response_id, now_ms, cleared=cleared)
+        return [*heard, *self._announced(announced, now_ms), *self._hopeless(now_ms), *ended]
+
+    def tick(self, now_ms: int) -> list[Effect]:
+        """Time has passed."""
+        return [*self._announced(self._consent.tick(now_ms), now_ms), *self._end.tick(now_ms)]
+
+    def _hold(self, call: ToolCalled) -> Refusal | None:
+        """Return why no tool but the one that takes the answer may run now, or None where all may."""
+        if self._consent.settled or call.name == RECORD_CONSENT:
+            return None
+        return Refusal(code="consent_missing", message=_ASK_FIRST)
+
+    def _act(self, call: ToolCalled, now_ms: int, *, begun: bool) -> list[Effect]:
+        """Do a tool of the conversation's own; `begun`: an earlier owner has recorded the call."""
+        if call.name == END_CALL:
+            return self._end.taken_up(call, now_ms) if begun else self._end.called(call, now_ms)
+        before = self._consent.settled
+        output, noted = self._consent.answered(call.arguments, now_ms)
+        status = ToolStatus.OK if '"error"' not in output else ToolStatus.INVALID
+        effects = [*noted, *self._tools.finished(call.tool_call_id, status, output, 0.0, now_ms)]
+        if self._consent.refused:
+            goodbye = self._consent.goodbye
+            return [*effects, *self._actions.leave(EndReason.CONSENT_REFUSED, goodbye, now_ms)]
+        return [*effects, *self._settled(now_ms)] if self._consent.settled and not before else effects
+
+    def _announced(self, noted: list[Effect], now_ms: int) -> list[Effect]:
+        """Go on after the announcement, if `noted` says that it was heard."""
+        if not noted:
+            return []
+        lifted = self._consent.lift(self._cast.configuration)
+        return [*noted, *lifted, *(self._settled(now_ms) if self._consent.settled else [])]
+
+    def _settled(self, now_ms: int) -> list[Effect]:
+        self._actions.greet()
+        return self._ask_recording(now_ms)
+
+    def _ask_recording(self, now_ms: int) -> list[Effect]:
+        if not self._records or not self._consent.settled:
+            return []
+        self._records = False
+        asked = CallEvent(event=CallEventKind.RECORDING_ASKED, at_ms=now_ms)
+        return [*([] if self._recording_noted else [Record(entry=asked)]), AskRecording()]
+
+    def _hopeless(self, now_ms: int) -> list[Effect]:
+        reason = self._consent.hopeless
+        if reason is None:
+            return []
+        told = "What the caller has to be told first could not be said to its end."
+        return [provider_error("not_announced", told, now_ms), *self._actions.finish(reason, now_ms)]
+
+
+def conversation_began(setup: ConversationSetup) -> bool:
+    """Return whether earlier owners have logged that something was said, besides what comes first."""
+    began = False
+    for entry in setup.history:
+        match entry:
+            case AgentTurn():
+                began = True
+            case UserTurn():
+                began = began or setup.consent is None
+            case ConsentNoted():
+                began = False
+            case _:
+                pass
+    return began
