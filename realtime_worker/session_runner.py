@@ -17,6 +17,7 @@ from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import (
+    CancelTool,
     ChangeSession,
     CountUsage,
     Effect,
@@ -103,7 +104,12 @@ class SessionRunner:
         )
         self._team = task.team
         self._guard = TranscriptGuard(task.team.agent(task.session.current_agent).guardrails)
-        self._attachment = Attachment(services.provider, task.session, services.settings.attach_timeout_s)
+        self._attachment = Attachment(
+            services.provider,
+            task.session,
+            services.settings.attach_timeout_s,
+            model=task.team.first.model.model,
+        )
         self._spare = SpareSession(self._attachment.connect, self._prepared)
         self._socket: ProviderSocket | None = None
         self._line = (
@@ -424,7 +430,9 @@ class SessionRunner:
             case Send():
                 await self._send(effect, socket)
             case RunInline():
-                self._tools.start(effect, self._tool_finished)
+                self._tools.start(effect, self._tool_finished, self._tool_progressed)
+            case CancelTool(tool_call_id=tool_call_id):
+                self._tools.cancel(tool_call_id)
             case StartDurable():
                 message = StartDurableTool(
                     session_id=self.session_id,
@@ -465,6 +473,9 @@ class SessionRunner:
         if isinstance(answer, Accepted):
             self._guard.follow(self._team.agent(answer.role.agent).guardrails)
         self._react(lambda: self._conversation.handoff_answered(asked.tool_call_id, answer, now_ms()))
+
+    def _tool_progressed(self, effect: RunInline, words: str) -> None:
+        self._react(lambda: self._conversation.tool_progressed(effect.tool_call_id, words, now_ms()))
 
     def _prepared(self, succeeded: bool) -> None:
         self._react(lambda: self._conversation.prepared(now_ms(), succeeded=succeeded))

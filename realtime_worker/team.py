@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from realtime_worker.conversation.effects import EnterAgent
-from realtime_worker.conversation.role import Accepted, Declined, HandoffAnswer, HandoffRule, Role
+from realtime_worker.conversation.role import (
+    NO_MANNERS,
+    Accepted,
+    Declined,
+    HandoffAnswer,
+    HandoffRule,
+    Role,
+    ToolManners,
+)
 from shared.agents.catalog import Agent, AgentCatalog
 from shared.agents.scene import scene_of
 from shared.errors import SidetoneError
@@ -68,6 +76,7 @@ class Team:
             executions={name: tool.execution for name, tool in agent.tools.items()},
             repeatable=frozenset(name for name, tool in agent.tools.items() if tool.idempotent),
             requires={name: tool.requires for name, tool in agent.tools.items() if tool.requires},
+            manners={name: manners for name, tool in agent.tools.items() if (manners := _manners(tool))},
             handoffs={
                 name: HandoffRule(to=handoff.to, requires=handoff.requires, announce=handoff.announce)
                 for name, handoff in agent.handoffs.items()
@@ -105,3 +114,14 @@ class Team:
             _log.error("handoff failed", extra={"agent": asked.agent, "code": error.code})
             message = f"{asked.agent} can't take over now. Tell the caller, and go on yourself."
             return Declined(code="handoff_failed", message=message)
+
+
+def _manners(tool: Tool) -> ToolManners | None:
+    filler = tool.speak_while_running
+    manners = ToolManners(
+        redact=tool.redact,
+        filler=filler.text if filler else "",
+        filler_after_ms=round(filler.after_s * 1000) if filler else 0,
+        cancellable=tool.cancel_on_interrupt,
+    )
+    return manners if manners != NO_MANNERS else None

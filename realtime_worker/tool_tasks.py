@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from realtime_worker.conversation.effects import RunInline
@@ -23,19 +24,39 @@ class ToolTasks:
         self._team = team
         self._session = session
         self._traceparent = traceparent
-        self._tasks: set[asyncio.Task[ToolOutcome]] = set()
+        self._tasks: dict[str, asyncio.Task[ToolOutcome]] = {}  # tool call id
 
-    def start(self, call: RunInline, done: Callable[[RunInline, ToolOutcome], None]) -> None:
-        """Run the tool and call `done` with its outcome, unless closed before."""
+    def start(
+        self,
+        call: RunInline,
+        done: Callable[[RunInline, ToolOutcome], None],
+        tell: Callable[[RunInline, str], None],
+    ) -> None:
+        """Run the tool and call `done` with its outcome, unless it is cancelled or this closed before.
+
+        tell: called with what the tool tells of its progress.
+        """
+        loop = asyncio.get_running_loop()
 
         def finished(task: asyncio.Task[ToolOutcome]) -> None:
-            self._tasks.discard(task)
+            if self._tasks.get(call.tool_call_id) is task:
+                del self._tasks[call.tool_call_id]
             if not task.cancelled():
                 done(call, task.result())
 
-        task = asyncio.create_task(self._run(call), name=f"tool {call.name}")
-        self._tasks.add(task)
+        def told(text: str) -> None:  # also from a thread
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(tell, call, text)
+
+        task = asyncio.create_task(self._run(call, told), name=f"tool {call.name}")
+        self._tasks[call.tool_call_id] = task
         task.add_done_callback(finished)
+
+    def cancel(self, tool_call_id: str) -> None:
+        """Cancel a tool, if it runs: its outcome is decided."""
+        task = self._tasks.get(tool_call_id)
+        if task is not None:
+            task.cancel()
 
     @property
     def idle(self) -> bool:
@@ -44,12 +65,12 @@ class ToolTasks:
 
     async def close(self) -> None:
         """Cancel what runs and wait for it; safe to call twice."""
-        running = list(self._tasks)
+        running = list(self._tasks.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _run(self, call: RunInline) -> ToolOutcome:
+    async def _run(self, call: RunInline, tell: Callable[[str], None]) -> ToolOutcome:
         session_id = self._session.session_id
         context = ToolContext(
             session_id=session_id,
@@ -58,6 +79,7 @@ class ToolTasks:
             agent=call.agent,
             variables=self._session.variables,
             facts=Facts(call.facts),
+            tell=tell,
         )
         attributes: dict[str, Attribute] = {
             names.GEN_AI_OPERATION: names.OPERATION_EXECUTE_TOOL,

@@ -119,6 +119,7 @@ class Conversation:
         deadlines.append(self._call.next_deadline_ms())
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
+            deadlines.append(self._tools.words.next_deadline_ms())
             deadlines.append(self._keypad.next_deadline_ms() if self._hold_until_ms is None else None)
             deadlines.append(self._own.next_deadline_ms() if self._own else None)
         return min((d for d in deadlines if d is not None), default=None)
@@ -174,6 +175,7 @@ class Conversation:
         effects = self._noted(self._react(kind, event, now_ms))
         if self._hold_until_ms is not None and not self._probe.pending:
             effects = [*effects, *self._go_on(now_ms)]
+        self._fill_silence(now_ms)
         requests = self._responses.pump(now_ms)
         return [*effects, *requests] if requests else effects
 
@@ -198,6 +200,8 @@ class Conversation:
             case "input_audio_buffer.speech_started":
                 self._turns.caller_started(text(event, "item_id"), now_ms)
                 self._responses.caller_started()
+                if self._keypad.interrupts and self.interruptible:
+                    return self._tools.interrupted(now_ms, connected=self._sendable)
             case "input_audio_buffer.speech_stopped":
                 self._turns.caller_stopped(now_ms)
                 self._responses.caller_stopped(now_ms)
@@ -406,6 +410,19 @@ class Conversation:
         )
         return [*self._noted(effects), *self._responses.pump(now_ms)]
 
+    def tool_progressed(self, tool_call_id: str, words: str, now_ms: int) -> list[Effect]:
+        """A running tool has something for the caller; it is said when nobody speaks."""
+        if self._phase is Phase.OVER:
+            return []
+        effects = self._tools.progressed(tool_call_id, words, now_ms)
+        self._fill_silence(now_ms)
+        return [*effects, *self._responses.pump(now_ms)]
+
+    def _fill_silence(self, now_ms: int) -> None:
+        """Say what tools want said while they run, when it is time."""
+        talking = self._phase is Phase.TALKING and self._hold_until_ms is None
+        self._tools.words.due(now_ms, silent=talking and not (self._responses.busy or self._turns.playing))
+
     def handoff_answered(self, tool_call_id: str, answer: HandoffAnswer, now_ms: int) -> list[Effect]:
         """The agent that an EnterAgent asked for is ready, or can't take over."""
         if self._phase is Phase.OVER:
@@ -453,8 +470,9 @@ class Conversation:
                     result.facts,
                 )
                 return [*effects, *self._inbox.done(received.entry_id)]
-            case ReportProgress():
-                return [*self._inbox.done(received.entry_id)]
+            case ReportProgress(tool_call_id=tool_call_id, text=words):
+                effects = self.tool_progressed(tool_call_id, words, now_ms)
+                return [*effects, *self._inbox.done(received.entry_id)]
             case Say(text=words):
                 self._responses.want_utterance(Utterance(key=received.entry_id, text=words))
                 return [*self._responses.pump(now_ms)]
@@ -486,6 +504,7 @@ class Conversation:
         effects = self._go_on(now_ms) if given_up else []
         if self._phase is Phase.TALKING and self._hold_until_ms is None:
             effects = [*effects, *self._noted([*self._keypad.typed(now_ms), *self._call.tick(now_ms)])]
+        self._fill_silence(now_ms)
         return [*effects, *self._within_limits(now_ms), *self._renew(now_ms), *self._responses.pump(now_ms)]
 
     def prepared(self, now_ms: int, *, succeeded: bool) -> list[Effect]:

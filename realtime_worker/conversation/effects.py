@@ -73,6 +73,13 @@ class RunInline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CancelTool:
+    """Cancel a tool that runs in this process; always after the record of its outcome."""
+
+    tool_call_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StartDurable:
     """Start the orchestration of a tool of `agent`; always after its record, and harmless when repeated."""
 
@@ -126,6 +133,7 @@ RecordEffect: TypeAlias = Record | SetState | CountUsage | SetStanding | Consume
 OutwardEffect: TypeAlias = (
     Send
     | RunInline
+    | CancelTool
     | StartDurable
     | EnterAgent
     | AskRecording
@@ -140,7 +148,7 @@ Effect: TypeAlias = RecordEffect | OutwardEffect
 def tool_call_of(effect: OutwardEffect) -> str:
     """Return the tool call that `effect` runs or answers, or ""."""
     match effect:
-        case RunInline() | StartDurable() | EnterAgent():
+        case RunInline() | CancelTool() | StartDurable() | EnterAgent():
             return effect.tool_call_id
         case Send():
             return text(part(effect.event, "item"), "call_id")

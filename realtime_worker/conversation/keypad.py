@@ -41,6 +41,11 @@ class Keypad:
         self._sent: dict[str, Mapping[str, object]] = {}  # item id -> what creates it, until it is there
 
     @property
+    def interrupts(self) -> bool:
+        """Whether the agent lets the caller interrupt it."""
+        return self._interrupts
+
+    @property
     def collecting(self) -> bool:
         """Whether more keys may follow."""
         return self._due_ms is not None

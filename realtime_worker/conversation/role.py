@@ -24,6 +24,24 @@ class HandoffRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolManners:
+    """How a tool behaves towards the caller, and who may read what it was given and gave.
+
+    redact: fields of its arguments and output that are masked wherever people read them.
+    filler: what is said while it runs, after `filler_after_ms` of silence; "" for nothing.
+    cancellable: it is cancelled when the caller begins to speak.
+    """
+
+    redact: tuple[str, ...] = ()
+    filler: str = ""
+    filler_after_ms: int = 0
+    cancellable: bool = False
+
+
+NO_MANNERS = ToolManners()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Role:
     """An agent as one conversation needs it.
 
@@ -34,6 +52,7 @@ class Role:
     repeatable: names of the inline tools that may run again when cut off in mid-run.
     requires: the facts that a tool needs first, by the tool's name; those that need none are left out.
     handoffs: the tools that hand the call over, by name.
+    manners: of tools that have any, by name.
     """
 
     agent: str
@@ -44,10 +63,15 @@ class Role:
     repeatable: frozenset[str] = frozenset()
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     handoffs: Mapping[str, HandoffRule] = field(default_factory=dict[str, HandoffRule])
+    manners: Mapping[str, ToolManners] = field(default_factory=dict[str, ToolManners])
 
     def has(self, tool: str) -> bool:
         """Return whether the agent has a tool of this name, one that hands over among them."""
         return tool in self.executions or tool in self.handoffs
+
+    def manners_of(self, tool: str) -> ToolManners:
+        """Return how a tool behaves."""
+        return self.manners.get(tool, NO_MANNERS)
 
     @property
     def tool_names(self) -> list[str]:

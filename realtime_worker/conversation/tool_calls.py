@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from realtime_worker.conversation.cast import Cast
+from realtime_worker.conversation.role import NO_MANNERS, ToolManners
 from realtime_worker.conversation.wire import Event, output_item_id, parts, text
 from shared.session.log import ToolCalled, ToolExecution
 
@@ -15,6 +16,8 @@ class _Call:
     name: str
     execution: ToolExecution
     response_id: str
+    at_ms: int = 0
+    manners: ToolManners = NO_MANNERS
     output: str | None = None
 
 
@@ -25,7 +28,7 @@ class ToolBook:
         self._calls: dict[str, _Call] = {}
         self._open: dict[str, _Call] = {}  # those without an output: few, however long the conversation
 
-    def restore(self, unanswered: Iterable[ToolCalled], answered: Mapping[str, str]) -> None:
+    def restore(self, unanswered: Iterable[ToolCalled], answered: Mapping[str, str], cast: Cast) -> None:
         """Take up what an earlier owner recorded: calls without a result, and those with their output."""
         for tool_call_id, output in answered.items():
             self._calls[tool_call_id] = _Call(
@@ -33,7 +36,11 @@ class ToolBook:
             )
         for called in unanswered:
             self._calls[called.tool_call_id] = self._open[called.tool_call_id] = _Call(
-                name=called.name, execution=called.execution, response_id=called.response_id
+                name=called.name,
+                execution=called.execution,
+                response_id=called.response_id,
+                at_ms=called.at_ms,
+                manners=replace(cast.named(called.agent).manners_of(called.name), redact=called.redact),
             )
 
     @property
@@ -58,7 +65,10 @@ class ToolBook:
             name = text(item, "name")
             role = cast.of_response(response_id, name)
             execution = role.executions.get(name, ToolExecution.INLINE)
-            call = _Call(name=name, execution=execution, response_id=response_id)
+            manners = role.manners_of(name)
+            call = _Call(
+                name=name, execution=execution, response_id=response_id, at_ms=now_ms, manners=manners
+            )
             self._calls[tool_call_id] = self._open[tool_call_id] = call
             fresh.append(
                 ToolCalled(
@@ -68,6 +78,7 @@ class ToolBook:
                     execution=execution,
                     response_id=response_id,
                     agent=role.agent,
+                    redact=manners.redact,
                     at_ms=now_ms,
                 )
             )
@@ -80,6 +91,19 @@ class ToolBook:
             return None
         call.output = output
         return call.name
+
+    def manners_of(self, tool_call_id: str) -> ToolManners:
+        """Return how the tool of a call behaves."""
+        call = self._calls.get(tool_call_id)
+        return call.manners if call else NO_MANNERS
+
+    def cancellable(self) -> dict[str, int]:
+        """Return the inline calls without an output that end when the caller speaks, with when they began."""
+        return {
+            tool_call_id: call.at_ms
+            for tool_call_id, call in self._open.items()
+            if call.manners.cancellable and call.execution is ToolExecution.INLINE
+        }
 
     def output_of(self, tool_call_id: str) -> str | None:
         """Return the recorded output of a call."""

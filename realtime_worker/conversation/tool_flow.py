@@ -9,6 +9,7 @@ import msgspec
 
 from realtime_worker.conversation.cast import Cast
 from realtime_worker.conversation.effects import (
+    CancelTool,
     Effect,
     EnterAgent,
     Record,
@@ -22,8 +23,9 @@ from realtime_worker.conversation.role import Accepted, Declined, HandoffAnswer
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.conversation.standing import StandingBook
 from realtime_worker.conversation.tool_calls import ToolBook
+from realtime_worker.conversation.waiting_words import WaitingWords
 from realtime_worker.conversation.wire import Event, function_call_output, text
-from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolStatus
+from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolProgressed, ToolStatus
 from shared.session.model import FactValue
 
 # What the service says to an item whose id it has already.
@@ -51,7 +53,8 @@ class ToolFlow:
         self._responses = responses
         self._handoffs = Handoffs(cast, standing, responses, max_handoffs=setup.max_handoffs)
         self._book = ToolBook()
-        self._book.restore(setup.unanswered, setup.answered)
+        self._book.restore(setup.unanswered, setup.answered, cast)
+        self._words = WaitingWords(responses)
         for tool_call_id, output in setup.answered.items():
             if output:  # the earlier owner may have died between recording and sending it
                 responses.output_sent(tool_call_id)
@@ -72,6 +75,11 @@ class ToolFlow:
     def inline_running(self) -> bool:
         """Whether a tool runs in this process."""
         return self._book.inline_running
+
+    @property
+    def words(self) -> WaitingWords:
+        """What the caller is told while tools run."""
+        return self._words
 
     def called(self, event: Event, response_id: str, now_ms: int) -> list[Effect]:
         """Take the complete function calls of a response, or of one output item; known ones do nothing."""
@@ -106,8 +114,10 @@ class ToolFlow:
             output=output,
             duration_ms=round(duration_ms, 3),
             facts=facts,
+            redact=self._book.manners_of(tool_call_id).redact,
             at_ms=now_ms,
         )
+        self._words.ended(tool_call_id)
         effects: list[Effect] = [Record(entry=entry), *self._standing.learn(facts)]
         self._responses.output_sent(tool_call_id)
         if connected:
@@ -115,6 +125,28 @@ class ToolFlow:
         if not self._book.siblings_running(tool_call_id):
             self._responses.want_reply()
         return effects
+
+    def interrupted(self, now_ms: int, *, connected: bool) -> list[Effect]:
+        """The caller speaks: cancel the tools that want that. The record comes first, as for any outcome."""
+        effects: list[Effect] = []
+        for tool_call_id, began_ms in self._book.cancellable().items():
+            output = _error_output(
+                "cancelled_by_caller",
+                "The caller spoke, so this was cancelled; whether it took effect is not known. Listen to "
+                "them, and call it again only if they still want it.",
+            )
+            took_ms = float(now_ms - began_ms)
+            effects += self.finished(
+                tool_call_id, ToolStatus.CANCELLED, output, took_ms, now_ms, connected=connected
+            )
+            effects.append(CancelTool(tool_call_id=tool_call_id))
+        return effects
+
+    def progressed(self, tool_call_id: str, words: str, now_ms: int) -> list[Effect]:
+        """A running tool tells how far it is; one that does not run is not heard."""
+        if not self._words.progressed(tool_call_id, words):
+            return []
+        return [Record(entry=ToolProgressed(tool_call_id=tool_call_id, text=words, at_ms=now_ms))]
 
     def handoff_answered(
         self, tool_call_id: str, answer: HandoffAnswer, now_ms: int, *, connected: bool
@@ -200,13 +232,14 @@ class ToolFlow:
             return self._refused(call, refusal, now_ms)
         if call.execution is ToolExecution.CONVERSATION and self._act is not None:
             return self._act(call, now_ms, begun=False)
-        return self._run(call)
+        return self._run(call, now_ms)
 
     def _refused(self, call: ToolCalled, refusal: Refusal, now_ms: int) -> list[Effect]:
         output = _error_output(refusal.code, refusal.message)
         return self.finished(call.tool_call_id, ToolStatus.ERROR, output, 0.0, now_ms)
 
-    def _run(self, call: ToolCalled) -> list[Effect]:
+    def _run(self, call: ToolCalled, now_ms: int) -> list[Effect]:
+        self._words.began(call.tool_call_id, self._book.manners_of(call.tool_call_id), now_ms)
         match call.execution:
             case ToolExecution.INLINE:
                 return [
@@ -240,7 +273,7 @@ class ToolFlow:
             and call.name not in role.repeatable
         )
         if call.execution is ToolExecution.DURABLE and call.name in role.executions:
-            return self._run(call)  # it may have begun, when it was allowed to
+            return self._run(call, now_ms)  # it may have begun, when it was allowed to
         if call.execution is ToolExecution.CONVERSATION and self._act is not None:
             return self._act(call, now_ms, begun=True)
         if not cut_off:

@@ -42,6 +42,14 @@ def masked_role(role: Role, mask: EventMask) -> Json:
         "executions": {name: str(execution) for name, execution in role.executions.items()},
         "repeatable": sorted(role.repeatable),
         "requires": {name: list(facts) for name, facts in role.requires.items()},
+        "manners": {
+            name: {
+                **_fields(manners, mask),
+                "filler": mask_text(manners.filler),
+                "redact": list(manners.redact),
+            }
+            for name, manners in role.manners.items()
+        },
         "handoffs": {
             name: {"to": rule.to, "requires": list(rule.requires), "announce": mask_text(rule.announce)}
             for name, rule in role.handoffs.items()

@@ -64,6 +64,13 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Progressed:
+    tool_call_id: str
+    words: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandoffAnswered:
     tool_call_id: str
     accepted: Accepted | None = None
@@ -98,6 +105,7 @@ Input: TypeAlias = (
     | ProviderSaid
     | Commanded
     | ToolEnded
+    | Progressed
     | HandoffAnswered
     | Tripped
     | Ticked
@@ -112,6 +120,7 @@ _TAGS: dict[type[Input], str] = {
     ProviderSaid: "provider_event",
     Commanded: "command",
     ToolEnded: "tool_finished",
+    Progressed: "tool_progressed",
     HandoffAnswered: "handoff_answered",
     Tripped: "guardrail_tripped",
     Ticked: "tick",
@@ -140,6 +149,8 @@ def apply(conversation: Conversation, given: Input) -> list[Effect]:
             return conversation.tool_finished(
                 given.tool_call_id, given.status, given.output, given.duration_ms, given.at_ms, given.facts
             )
+        case Progressed():
+            return conversation.tool_progressed(given.tool_call_id, given.words, given.at_ms)
         case HandoffAnswered():
             answer = given.accepted or given.declined or Declined(code="unanswered", message="")
             return conversation.handoff_answered(given.tool_call_id, answer, given.at_ms)
@@ -177,6 +188,8 @@ def masked_input(given: Input, mask: EventMask) -> Json:
                 "duration_ms": given.duration_ms,
                 "facts": masked_facts(given.facts, mask),
             }
+        case Progressed():
+            fields = {"tool_call_id": given.tool_call_id, "words": mask_text(given.words)}
         case HandoffAnswered(tool_call_id=tool_call_id, accepted=accepted, declined=declined):
             fields = {"tool_call_id": tool_call_id}
             if accepted is not None:

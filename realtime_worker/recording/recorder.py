@@ -20,6 +20,7 @@ from realtime_worker.recording.inputs import (
     Lost,
     Opened,
     Prepared,
+    Progressed,
     ProviderSaid,
     Ticked,
     ToolEnded,
@@ -128,6 +129,11 @@ class RecordedConversation(Conversation):
                 at_ms=now_ms,
             )
         )
+
+    def tool_progressed(self, tool_call_id: str, words: str, now_ms: int) -> list[Effect]:
+        if self._within:
+            return super().tool_progressed(tool_call_id, words, now_ms)
+        return self._given(Progressed(tool_call_id=tool_call_id, words=words, at_ms=now_ms))
 
     def handoff_answered(self, tool_call_id: str, answer: HandoffAnswer, now_ms: int) -> list[Effect]:
         if self._within:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect, Record, Send
 from realtime_worker.conversation.limits import Limits
-from realtime_worker.conversation.role import Role
+from realtime_worker.conversation.role import Role, ToolManners
 from realtime_worker.conversation.setup import ConversationSetup
 from shared.session.log import LogEntry, ToolCalled, ToolExecution
 from shared.session.prices import TokenPrices
@@ -35,6 +35,7 @@ def conversation(
     own_session: bool = False,
     history: Iterable[LogEntry] = (),
     prices: TokenPrices | None = None,
+    manners: Mapping[str, ToolManners] = {},
 ) -> Conversation:
     return Conversation(
         ConversationSetup(
@@ -49,6 +50,7 @@ def conversation(
                     "book": ToolExecution.DURABLE,
                 },
                 repeatable=frozenset({"look_up"}),
+                manners=manners,
             ),
             worker="w1",
             epoch=1,

@@ -8,11 +8,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from realtime_worker.conversation.effects import Effect, Finish, RunInline, Send, StartDurable
+from realtime_worker.conversation.effects import (
+    CancelTool,
+    Effect,
+    Finish,
+    Record,
+    RunInline,
+    Send,
+    StartDurable,
+)
+from realtime_worker.conversation.role import ToolManners
 from realtime_worker.conversation.setup import Phase
-from shared.session.commands import EndCall, InboxEntry, Say, ToolResult
-from shared.session.log import ToolCalled, ToolFinished, ToolStatus
+from shared.session.commands import EndCall, InboxEntry, ReportProgress, Say, ToolResult
+from shared.session.log import ToolCalled, ToolFinished, ToolProgressed, ToolStatus
 from tests.unit.conversation.scene import Scene, call_item, conversation
+
+MANNERS = {
+    "look_up": ToolManners(filler="One moment.", filler_after_ms=1_500, cancellable=True),
+    "book": ToolManners(filler="I am booking it.", filler_after_ms=3_000),
+}
 
 
 class Conversing(RuleBasedStateMachine):
@@ -20,7 +34,8 @@ class Conversing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scene = Scene(conversation(greeting="Hello."), talking=False, watch=self.watch_requests)
+        subject = conversation(greeting="Hello.", manners=MANNERS)
+        self.scene = Scene(subject, talking=False, watch=self.watch_requests)
         self.connected = False
         self.configured = False
         self.active = ""
@@ -176,6 +191,19 @@ class Conversing(RuleBasedStateMachine):
                 )
                 self.scene.take(effects)
 
+    @rule(number=st.integers(0, 60))
+    def a_tool_tells_how_far_it_is(self, number: int) -> None:
+        """Also one that has ended or was cancelled."""
+        started = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
+        if not started:
+            return
+        call = started[number % len(started)]
+        if isinstance(call, StartDurable):
+            self.command(ReportProgress(tool_call_id=call.tool_call_id, text="Half of it is done."))
+        else:
+            words = "I have found it."
+            self.scene.take(self.scene.subject.tool_progressed(call.tool_call_id, words, self.scene.now))
+
     @rule()
     def operator_says_something(self) -> None:
         self.command(Say(text="One moment."))
@@ -185,7 +213,7 @@ class Conversing(RuleBasedStateMachine):
     def operator_ends_the_call(self, goodbye: str) -> None:
         self.command(EndCall(reason="operator_ended", goodbye=goodbye))
 
-    def command(self, command: ToolResult | Say | EndCall) -> None:
+    def command(self, command: ToolResult | ReportProgress | Say | EndCall) -> None:
         self.commands += 1
         entry = InboxEntry(entry_id=f"{self.commands}-0", command=command)
         self.scene.take(self.scene.subject.command(entry, self.scene.now))
@@ -203,6 +231,27 @@ class Conversing(RuleBasedStateMachine):
         assert len(called) == len(set(called))
         assert len(finished) == len(set(finished))
         assert set(finished) <= set(called)
+
+    @invariant()
+    def only_what_may_be_is_cancelled_and_after_its_record(self) -> None:
+        for place, effect in enumerate(self.scene.effects):
+            if isinstance(effect, CancelTool):
+                recorded = [e.entry for e in self.scene.effects[:place] if isinstance(e, Record)]
+                finished = [e for e in recorded if isinstance(e, ToolFinished)]
+                outcome = next(e for e in finished if e.tool_call_id == effect.tool_call_id)
+                assert (outcome.status, outcome.name) == (ToolStatus.CANCELLED, "look_up")
+
+    @invariant()
+    def nothing_is_told_of_a_tool_that_has_ended(self) -> None:
+        ended: set[str] = set()
+        for entry in self.scene.entries():
+            match entry:
+                case ToolFinished():
+                    ended.add(entry.tool_call_id)
+                case ToolProgressed():
+                    assert entry.tool_call_id not in ended
+                case _:
+                    pass
 
     @invariant()
     def outputs_are_sent_only_for_settled_calls(self) -> None:
