@@ -13,8 +13,13 @@ complain() {
     failed=1
 }
 
-: "${AZURE_RESOURCE_GROUP:?run azd provision first}" "${FUNCTIONS_NAME:?}" "${FUNCTIONS_URL:?}"
-: "${AZURE_KEY_VAULT_NAME:?}" "${AZURE_OPENAI_ENDPOINT:?}"
+for name in AZURE_RESOURCE_GROUP FUNCTIONS_NAME FUNCTIONS_URL AZURE_KEY_VAULT_NAME AZURE_OPENAI_ENDPOINT; do
+    eval "value=\${$name:-}"
+    [ -n "$value" ] || {
+        complain "$name: run azd provision first"
+        exit 1
+    }
+done
 
 # --- incoming calls of Communication Services ----------------------------------------------------
 if [ -n "${INCOMING_CALLS_TOPIC:-}" ]; then
@@ -82,6 +87,7 @@ done
 if [ "$status" = 200 ]; then
     tell "ready: $FUNCTIONS_URL"
 else
-    complain "The app is not ready; it says: $(echo "$answer" | sed '$d' | tr -d '\n') (docs/operations.md tells what each code means)."
+    said=$(echo "$answer" | sed '$d' | tr -d '\n')
+    complain "The app is not ready; it says: $said (docs/operations.md tells what each code means)."
 fi
 exit "$failed"

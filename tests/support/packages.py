@@ -1,6 +1,6 @@
 """What is sent to Azure: the Functions app's package, and the files that the worker's image is built from.
 
-Both are computed from the ignore files as azd and the image builders apply them, on the working tree as it is.
+Both are computed from the ignore files as azd and the image builders apply them, on the tree as it is.
 """
 
 from __future__ import annotations
