@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import azure.durable_functions as df
@@ -17,7 +16,7 @@ from shared.errors import ConflictError, ForbiddenError, InvalidRequestError, No
 from shared.ids import parse_approval_id, tool_instance_id
 
 if TYPE_CHECKING:
-    from functions.bodies import ApprovalView
+    from functions.bodies import ApprovalDecision, ApprovalView
     from shared.session.approvals import ApprovalRecord
 
 blueprint = df.Blueprint()
@@ -35,7 +34,7 @@ async def list_approvals(call: Call) -> func.HttpResponse:
     if len(cursor) > _LONGEST_CURSOR:
         raise InvalidRequestError("invalid_query", "cursor must be `next` of an earlier page.")
     page = await call.dependencies.approvals.pending(limit, cursor)
-    views = [_view(record) for record in page.approvals]
+    views = [approval_view(record) for record in page.approvals]
     return json_answer(ApprovalList(approvals=views, next=page.next_cursor or None))
 
 
@@ -46,7 +45,7 @@ async def read_approval(call: Call) -> func.HttpResponse:
     found = await call.dependencies.approvals.settle(approval_id, withdraw=False)
     if found is None:
         raise NotFoundError("approval_not_found", f"There is no approval {approval_id}, or not any more.")
-    return json_answer(_view(found))
+    return json_answer(approval_view(found))
 
 
 @durable_endpoint(blueprint, routes.DECIDE_APPROVAL)
@@ -59,6 +58,13 @@ async def decide_approval(call: Call, orchestrations: Orchestrations) -> func.Ht
 
     approval_id = _approval_id(call)
     asked = json_body(call.request, ApprovalDecision)
+    return json_answer(approval_view(await decide(call, orchestrations, approval_id, asked)))
+
+
+async def decide(
+    call: Call, orchestrations: Orchestrations, approval_id: str, asked: ApprovalDecision
+) -> ApprovalRecord:
+    """Record an approver's decision and wake the tool that waits for it; return the approval as it is now."""
     approvals = call.dependencies.approvals
     waiting = await approvals.get(approval_id)
     await _check_other_person(call, waiting)
@@ -74,7 +80,7 @@ async def decide_approval(call: Call, orchestrations: Orchestrations) -> func.Ht
         await orchestrations.raise_event(instance_id, DECIDED, {})  # whoever decided may have failed to
         raise
     await orchestrations.raise_event(instance_id, DECIDED, {})
-    return json_answer(_view(decided), status=HTTPStatus.OK)
+    return decided
 
 
 async def _check_other_person(call: Call, approval: ApprovalRecord) -> None:
@@ -93,7 +99,8 @@ def _approval_id(call: Call) -> str:
     return parse_approval_id(call.request.route_params.get("approval_id", ""))
 
 
-def _view(record: ApprovalRecord) -> ApprovalView:
+def approval_view(record: ApprovalRecord) -> ApprovalView:
+    """Return an approval as it is shown."""
     from functions.bodies import ApprovalView
 
     return ApprovalView(

@@ -83,7 +83,7 @@ async def read_events(call: Call) -> func.HttpResponse:
 async def read_transcript(call: Call) -> func.HttpResponse:
     """Return the conversation in the order it was spoken."""
     session = await _visible(call)
-    return json_answer(_transcript(session, await call.dependencies.log.read_all(call.session_id)))
+    return json_answer(transcript_view(session, await call.dependencies.log.read_all(call.session_id)))
 
 
 @durable_endpoint(blueprint, routes.END_SESSION)
@@ -154,7 +154,8 @@ def _event(logged: LoggedEntry) -> dict[str, object]:
     }
 
 
-def _transcript(session: Session, entries: list[LoggedEntry]) -> TranscriptView:
+def transcript_view(session: Session, entries: list[LoggedEntry]) -> TranscriptView:
+    """Return a session's log as a transcript."""
     from functions.bodies import ToolCallView, TranscriptView, TurnView
     from functions.transcript import assemble
     from shared.session.model import SessionState

@@ -167,6 +167,9 @@ class ControlPlaneSettings(CommonSettings):
     )
     outbound_calls_per_minute: int = Field(default=10, ge=1, le=10_000, examples=["10"])
     call_control_per_minute: int = Field(default=120, ge=1, le=100_000, examples=["120"])
+    # The MCP server for operators: how often one may ask, and web pages that may (origins, with commas).
+    mcp_requests_per_minute: int = Field(default=120, ge=1, le=100_000, examples=["120"])
+    mcp_allowed_origins: str = Field(default="", examples=["https://console.example,https://ops.example"])
 
     @field_validator("acs_callback_url", "media_stream_url")
     @classmethod

@@ -7,7 +7,7 @@ types are given by name: their module is only imported when a request needs it.
 
 from __future__ import annotations
 
-from functions.routes import approvals, browser_calls, health, internal, phone_calls, sessions, webhooks
+from functions.routes import approvals, browser_calls, health, internal, mcp, phone_calls, sessions, webhooks
 from functions.routes.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -36,6 +36,8 @@ OPERATIONS: tuple[Operation, ...] = (
     internal.REPORT_LIFECYCLE,
     webhooks.REALTIME_WEBHOOK,
     webhooks.ACS_WEBHOOK,
+    mcp.MCP,
+    mcp.MCP_STREAM,
     health.HEALTH,
     health.READY,
     health.OPENAPI,
