@@ -106,7 +106,7 @@ async def test_a_killed_workers_call_goes_on_where_the_socket_comes_next(
     async with await phone.dial(stage.worker_port) as again:
         second = await phone.talk.attached(2)
         assert time.monotonic() - began < A_BREATH_S
-        assert ("user", "my name is Ann") in await phone.talk.items(second)
+        await phone.talk.told(second, ("user", "my name is Ann"))
         await again.speak(FRAME)
         await phone.talk.say("look up 9")
         await phone.talk.answered("81")

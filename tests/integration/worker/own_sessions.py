@@ -48,6 +48,14 @@ class Talk:
         listed = await self.ask(f"/_emu/calls/{provider_session}/items")
         return [shown(item) for item in listed["items"]]  # type: ignore[union-attr]
 
+    async def told(self, provider_session: str, item: tuple[str, str]) -> None:
+        """Wait until the model has the item: a session is told of the conversation once it is attached."""
+
+        async def has_it() -> bool:
+            return item in await self.items(provider_session)
+
+        await eventually(has_it, what=f"{item} is in {provider_session}")
+
 
 def shown(item: dict[str, object]) -> tuple[str, str]:
     match item["type"]:
