@@ -18,7 +18,7 @@ from emulators.local.errors import LocalStackError
 from emulators.local.session_api import SessionApi
 from emulators.local.signals import run_until_signalled
 from emulators.local.stack import DEFAULT_AGENT
-from emulators.local.watched_call import show_books, shown_live
+from emulators.local.watched_call import show_summary, show_trace, show_transcript, shown_live
 from shared.session.log import Archived, LogEntry, ToolFinished, ToolStatus, UserTurn
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ async def place_call(
     finally:
         await caller.hang_up()
 
-    await show_books(stack.traces_url, started.session_id, entries, console, whole_trace=trace)
+    show_summary(entries, console)
+    show_transcript(entries, console)
+    await show_trace(stack.traces_url, started.session_id, console, whole=trace)
     return entries
 
 

@@ -174,7 +174,7 @@ def _options(argv: list[str], environment: Mapping[str, str]) -> argparse.Namesp
         help="say this in one call instead (repeatable; or SAY=)",
     )
     parser.add_argument(
-        "--trace", action="store_true", default=bool(environment.get("TRACE")), help="show every span"
+        "--trace", action="store_true", default=bool(environment.get("TRACE")), help="show the trace too"
     )
     options = parser.parse_args(argv)
     if not options.say and environment.get("SAY"):

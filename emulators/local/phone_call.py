@@ -17,7 +17,7 @@ from emulators.local.console import ConversationConsole
 from emulators.local.errors import LocalStackError
 from emulators.local.heard import match
 from emulators.local.session_api import SessionApi
-from emulators.local.watched_call import show_books, shown_live
+from emulators.local.watched_call import show_summary, show_trace, shown_live
 from shared.session.log import LogEntry
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ async def place_phone_call(
     except TelephoneError as error:
         raise LocalStackError(f"The call failed: {error}") from error
 
-    await show_books(stack.traces_url, session_id, entries, console, whole_trace=trace)
+    show_summary(entries, console)
+    if trace:
+        await show_trace(stack.traces_url, session_id, console, whole=True)
     pcm16, rate = _sound(heard)
     words = await hearing.transcribe_recording(pcm16, rate)
     placed = PlacedCall(

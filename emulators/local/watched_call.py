@@ -50,22 +50,23 @@ async def shown_live(
         await asyncio.wait([following])
 
 
-async def show_books(
-    traces_url: str,
-    session_id: str,
-    entries: Sequence[LogEntry],
-    console: ConversationConsole,
-    *,
-    whole_trace: bool,
-) -> None:
-    """Show summary, transcript and trace of a call that is over; `traces_url` is "" where there is none."""
+def show_summary(entries: Sequence[LogEntry], console: ConversationConsole) -> None:
+    """Show in a line how a call that is over went."""
     console.say(f"\nSummary: {summary_of(entries)}.", "bold")
+
+
+def show_transcript(entries: Sequence[LogEntry], console: ConversationConsole) -> None:
+    """Show turns and tools in the order in which they happened."""
     console.say("\nArchived transcript\n", "bold")
     console.show_lines(transcript(entries))
+
+
+async def show_trace(traces_url: str, session_id: str, console: ConversationConsole, *, whole: bool) -> None:
+    """Show the session's trace; `traces_url` is "" where there is none."""
     if not traces_url:
         return
     lines = (await waterfall_of(traces_url, session_id, width=console.width)).splitlines()
-    shown = lines if whole_trace else lines[:_TRACE_LINES]
+    shown = lines if whole else lines[:_TRACE_LINES]
     if shown:
         console.say("\nTrace\n", "bold")
         console.say("\n".join(shown))

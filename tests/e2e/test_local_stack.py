@@ -10,125 +10,17 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import pytest
 
-from emulators.local.ports import Ports
 from tests.support.eventually import eventually
-from tests.support.ports import free_port
+from tests.support.local_run import REPOSITORY, Run, command_of, descendants
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STOPS_WITHIN_S = 5.0
-
-
-@dataclass(kw_only=True)
-class Run:
-    """A `python -m emulators run` in progress."""
-
-    process: asyncio.subprocess.Process
-    environment: dict[str, str]
-    output: Path
-    errors: Path
-    seen: set[int] = field(default_factory=set)
-
-    def text(self) -> str:
-        return self.output.read_text(encoding="utf-8")
-
-    async def shows(self, pattern: str, *, within: float) -> re.Match[str]:
-        """Wait until the output has `pattern`, and note the processes that belong to the run."""
-
-        def probe() -> re.Match[str] | None:
-            self.seen |= descendants(self.process.pid)
-            found = re.search(pattern, self.text())
-            if found is None and self.process.returncode is not None:
-                raise AssertionError(f"ended with {self.process.returncode}:\n{self.everything()}")
-            return found
-
-        try:
-            return await eventually(probe, within=within, what=f"the output shows {pattern!r}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.everything()}") from None
-
-    async def stops_after(self, number: signal.Signals) -> float:
-        """Send a signal to the run alone; return how long it took to end."""
-        self.seen |= descendants(self.process.pid)
-        began = time.monotonic()
-        self.process.send_signal(number)
-        async with asyncio.timeout(20):
-            await self.process.wait()
-        return time.monotonic() - began
-
-    def everything(self) -> str:
-        logs = sorted(Path(self.environment["SIDETONE_RUN_DIR"]).glob("logs/*.log"))
-        tails = [f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-15:]) for log in logs]
-        return "\n".join([self.text(), self.errors.read_text(encoding="utf-8"), *tails])
-
-    def survivors(self) -> list[str]:
-        return [line for pid in self.seen if (line := command_of(pid))]
-
-
-def descendants(root: int) -> set[int]:
-    """Return the pids of all descendants of `root`, through /proc."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError, ValueError):
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def command_of(pid: int) -> str:
-    """Return a living process's command line; "" when it is gone or only its exit code is left."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-    return "" if state == "Z" else f"{pid} {command}"
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    ports = {f"SIDETONE_PORT_{name.upper()}": str(free_port()) for name in Ports().__dict__}
-    return {**os.environ, **ports, "SIDETONE_RUN_DIR": str(tmp_path / "run"), "NO_COLOR": "1"}
-
-
-@pytest.fixture
-def running(environment: dict[str, str], tmp_path: Path) -> Callable[..., object]:
-    @asynccontextmanager
-    async def start(*options: str) -> AsyncIterator[Run]:
-        output, errors = tmp_path / "output.txt", tmp_path / "errors.txt"
-        with output.open("wb") as out, errors.open("wb") as err:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-u",
-                "-m",
-                "emulators",
-                "run",
-                *options,
-                cwd=REPOSITORY,
-                env=environment,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        run = Run(process=process, environment=environment, output=output, errors=errors)
-        try:
-            yield run
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        await eventually(lambda: not run.survivors(), within=10, what=f"nothing survives: {run.survivors()}")
-
-    return start
+Running = Callable[..., AbstractAsyncContextManager[Run]]
 
 
 pytestmark = [
@@ -138,9 +30,9 @@ pytestmark = [
 
 
 async def test_the_demonstration_call_is_spoken_heard_and_archived(
-    running: Callable[..., AsyncIterator[Run]],
+    running: Running,
 ) -> None:
-    async with running("--once") as run:
+    async with running("--once", "--calls", "browser") as run:
         async with asyncio.timeout(200):
             await run.process.wait()
         text = run.text()
@@ -164,7 +56,7 @@ async def test_the_demonstration_call_is_spoken_heard_and_archived(
 
 
 async def test_the_stack_stays_up_for_more_calls_until_ctrl_c(
-    running: Callable[..., AsyncIterator[Run]], environment: dict[str, str]
+    running: Running, environment: dict[str, str]
 ) -> None:
     async with running("--no-call") as run:
         await run.shows("Ctrl-C stops everything", within=60)
@@ -193,9 +85,7 @@ async def test_the_stack_stays_up_for_more_calls_until_ctrl_c(
 
 
 @pytest.mark.parametrize("moment", ["^Starting", "ready after", "session +active"])
-async def test_ctrl_c_at_any_moment_stops_everything(
-    running: Callable[..., AsyncIterator[Run]], moment: str
-) -> None:
+async def test_ctrl_c_at_any_moment_stops_everything(running: Running, moment: str) -> None:
     async with running() as run:
         await run.shows(moment, within=90)
         took = await run.stops_after(signal.SIGINT)
@@ -257,7 +147,7 @@ async def test_ctrl_c_in_the_terminal_that_runs_make(environment: dict[str, str]
     assert "Traceback" not in shown.read_text()
 
 
-async def test_nothing_survives_a_kill_9_of_the_run(running: Callable[..., AsyncIterator[Run]]) -> None:
+async def test_nothing_survives_a_kill_9_of_the_run(running: Running) -> None:
     async with running("--no-call") as run:
         await run.shows("Ctrl-C stops everything", within=60)
         await run.stops_after(signal.SIGKILL)
@@ -266,7 +156,7 @@ async def test_nothing_survives_a_kill_9_of_the_run(running: Callable[..., Async
 
 
 async def test_a_taken_port_is_one_sentence_and_nothing_was_started(
-    running: Callable[..., AsyncIterator[Run]], environment: dict[str, str]
+    running: Running, environment: dict[str, str]
 ) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", int(environment["SIDETONE_PORT_REALTIME"])))

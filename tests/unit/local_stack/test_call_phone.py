@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import io
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from emulators.local import call_phone
+from emulators.caller.telephone import Exchange
+from emulators.local import call_phone, run
+from emulators.local.addresses import Addresses
 from emulators.local.carrier_events import CarrierEvents
+from emulators.local.console import ConversationConsole
 from emulators.local.heard import match
-from emulators.local.phone_call import PlacedCall
+from emulators.local.phone_call import PhoneCall, PlacedCall
+from emulators.local.stack import plan
 from shared.session.log import (
     AgentTurn,
     CallEvent,
@@ -136,3 +144,78 @@ def test_what_the_log_cannot_know_is_shown_with_its_time() -> None:
         (1_500, "the caller is through to +3", ""),
         None,
     ]
+
+
+class Stage:
+    """Stands in for the placing of calls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.numbers: list[str] = []
+        monkeypatch.setattr(call_phone, "place_phone_call", self.place)
+
+    async def place(
+        self, stack: Addresses, exchange: Exchange, call: PhoneCall, *_: object, **__: object
+    ) -> PlacedCall:
+        self.numbers.append(f"{exchange.url} {len(call.steps)}")
+        return placed([user("a"), user("b"), looked_up()])
+
+
+def addresses(**urls: str) -> Addresses:
+    given = {"communication_url": "http://acs", "sip_url": "http://sip", **urls}
+    return Addresses(
+        pid=1,
+        functions_url="",
+        function_key="",
+        worker_url="",
+        realtime_url="",
+        redis_url="",
+        traces_url="",
+        **given,
+    )
+
+
+async def test_a_service_that_is_not_emulated_is_not_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage(monkeypatch)
+
+    problems = await call_phone.place_demonstration_calls(addresses(), tmp_path)
+    assert stage.numbers == ["http://acs 4", "http://sip 2"]
+    assert len(problems) == 3, "the call by SIP was a good one, the other one was not"
+
+    await call_phone.place_demonstration_calls(addresses(communication_url="", sip_url=""), tmp_path)
+    assert len(stage.numbers) == 2
+    assert "not emulated here" in capsys.readouterr().out
+
+    assert await call_phone.place_demonstration_calls(addresses(), tmp_path, ["one"]) == []
+    assert stage.numbers[2:] == ["http://acs 1"]
+
+
+async def test_the_run_places_the_calls_that_are_wanted_and_tells_what_they_lack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kinds: list[str] = []
+
+    async def browser(*_: object, **__: object) -> list[LogEntry]:
+        kinds.append("browser")
+        return []
+
+    async def phone(*_: object, **__: object) -> list[str]:
+        kinds.append("phone")
+        return ["nobody answered"]
+
+    monkeypatch.setattr(run, "place_call", browser)
+    monkeypatch.setattr(run, "problems_of", lambda entries: [])
+    monkeypatch.setattr(run, "place_demonstration_calls", phone)
+    stack = replace(plan({"PATH": os.environ["PATH"]}, tmp_path), addresses=addresses())
+
+    async def demonstrated(calls: str) -> tuple[bool, str]:
+        shown = io.StringIO()
+        options = argparse.Namespace(calls=calls, trace=False)
+        return await run._demonstrate(stack, ConversationConsole(shown), options), shown.getvalue()
+
+    assert await demonstrated("browser") == (True, "\nA call from a browser\n")
+    succeeded, told = await demonstrated("browser,phone")
+    assert not succeeded
+    assert "The demonstration fell short: nobody answered." in told
+    assert kinds == ["browser", "browser", "phone"]
