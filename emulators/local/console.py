@@ -27,6 +27,8 @@ from shared.session.log import (
     CommandReceived,
     ConsentNoted,
     ErrorRecorded,
+    GuardrailTripped,
+    HandedOver,
     HeardOut,
     Interrupted,
     LogEntry,
@@ -102,6 +104,10 @@ def lines_of(entry: LogEntry) -> list[Line]:
         case ApprovalDecided():
             by = f"by {entry.by}" if entry.by else ""
             return [_line(entry.at_ms, "approval", entry.state, by, "magenta")]
+        case HandedOver():
+            return [_line(entry.at_ms, "session", f"handed over to {entry.to_agent}", entry.stated_reason)]
+        case GuardrailTripped():
+            return [_line(entry.at_ms, "session", f"guardrail {entry.rule}", "the agent was cut off", "red")]
         case ErrorRecorded():
             return [_line(entry.at_ms, "error", f"{entry.source}: {entry.code}", entry.detail, "red")]
         case CommandReceived():
