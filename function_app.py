@@ -9,6 +9,7 @@ from functions import (
     acs_webhook,
     approval_activities,
     approvals,
+    call_tools,
     calls,
     health,
     incoming_call,
@@ -18,6 +19,7 @@ from functions import (
     operators_mcp,
     phone_calls,
     realtime_webhook,
+    recordings,
     retention,
     sessions,
     tokens,
@@ -44,7 +46,9 @@ for part in (
     tool_calls,
     tool_activities,
     approval_activities,
+    call_tools,
     transfers,
+    recordings,
     retention,
 ):
     app.register_functions(part.blueprint)

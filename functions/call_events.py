@@ -7,9 +7,11 @@ session ends once, a call has one id, and everything else is a line in the log.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from functions.carriers import carrier_of, leg_of
+from functions.orchestrations import TRANSFER_RESULT
 from functions.session_end import end_by_carrier
 from functions.session_start import now_ms
 from shared.errors import ConflictError, NotFoundError, SidetoneError
@@ -58,9 +60,13 @@ class CallEvents:
                 await self._over(event, Kind.NOT_CONNECTED, event.reason, detail=event.reason.value)
             case "CallTransferAccepted":
                 await self._over(event, Kind.TRANSFER_ACCEPTED, EndReason.TRANSFERRED)
+                await self._settle_transfer(event, {"outcome": "accepted"})
             case "CallTransferFailed":
                 await self._note(event, Kind.TRANSFER_FAILED, detail=event.reason.value)
-                await self._tell(event, transfer_failed(event.reason))
+                if not await self._settle_transfer(
+                    event, {"outcome": "failed", "reason": event.reason.value}
+                ):
+                    await self._tell(event, transfer_failed(event.reason))
             case "MediaStreamingStarted":
                 await self._note(event, Kind.MEDIA_STARTED, detail=event.status)
             case "MediaStreamingStopped":
@@ -136,6 +142,14 @@ class CallEvents:
 
         get_logger("functions.webhooks").warning("call_without_session_hung_up", extra={"call_id": call_id})
         await carrier_of(self._needs).hang_up(call_id)
+
+    async def _settle_transfer(self, event: CallbackEvent, result: Mapping[str, str]) -> bool:
+        """Tell the orchestration that asked for a transfer; return False where none did."""
+        instance_id = f"{self._session_id}.{event.operation_id}"
+        if not event.operation_id or not await self._orchestrations.exists(instance_id):
+            return False
+        await self._orchestrations.raise_event(instance_id, TRANSFER_RESULT, result)
+        return True
 
     async def _over(
         self, event: CallbackEvent, kind: CallEventKind, reason: EndReason, *, detail: str = ""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import azure.durable_functions as df
 import azure.functions as func
 
+from functions.call_tools import orchestration_of
 from functions.endpoint import Call, durable_endpoint
-from functions.orchestrations import ATTACHED, CALL_ENDED, ENDED, SESSION_LIFECYCLE, TOOL_CALL, Orchestrations
+from functions.orchestrations import ATTACHED, CALL_ENDED, ENDED, SESSION_LIFECYCLE, Orchestrations
 from functions.requests import check_content_type
 from functions.responses import json_answer
 from functions.routes import internal as routes
@@ -20,11 +21,11 @@ from shared.errors import InvalidRequestError, NotFoundError, SidetoneError
 from shared.ids import tool_instance_id
 
 if TYPE_CHECKING:
-    from shared.session.jobs import LifecycleEvent, StartDurableTool
+    from shared.session.jobs import LifecycleEvent, StartDurableTool, StartRecording
 
 blueprint = df.Blueprint()
 
-M = TypeVar("M", "StartDurableTool", "LifecycleEvent")
+M = TypeVar("M", "StartDurableTool", "StartRecording", "LifecycleEvent")
 
 
 @durable_endpoint(blueprint, routes.START_TOOL_CALL)
@@ -33,18 +34,19 @@ async def start_tool_call(call: Call, orchestrations: Orchestrations) -> func.Ht
     from functions.bodies import Accepted
     from shared.session.jobs import StartDurableTool
 
-    message = _message(call, StartDurableTool)
+    message = message_of(call, StartDurableTool)
     # An erased session gets no tool run any more, and no history that holds its arguments.
     session = await call.dependencies.sessions.get(call.session_id)
+    agent = message.agent or session.agent
     started = await orchestrations.start_once(
-        TOOL_CALL,
+        await orchestration_of(call.dependencies, agent, message.tool),
         tool_instance_id(call.session_id, message.tool_call_id),
         {
             "session_id": call.session_id,
             "tool_call_id": message.tool_call_id,
             "tool": message.tool,
             "arguments": message.arguments,
-            "agent": session.agent,
+            "agent": agent,
             "traceparent": message.traceparent or call.traceparent,
         },
     )
@@ -61,7 +63,7 @@ async def report_lifecycle(call: Call, orchestrations: Orchestrations) -> func.H
     from functions.bodies import Accepted
     from shared.session.jobs import LifecycleEvent
 
-    message = _message(call, LifecycleEvent)
+    message = message_of(call, LifecycleEvent)
     if message.event not in (ATTACHED, ENDED):
         raise InvalidRequestError("invalid_body", f"event must be {ATTACHED} or {ENDED}.")
     data = {"reason": message.reason}
@@ -102,7 +104,7 @@ async def _start_lost(call: Call, orchestrations: Orchestrations) -> bool:
     )
 
 
-def _message(call: Call, kind: type[M]) -> M:
+def message_of(call: Call, kind: type[M]) -> M:
     """Decode the worker's message, which must be of `kind` and about the session in the path."""
     from shared.session.codec import CONTROL
 

@@ -145,12 +145,14 @@ async def ask_session_to_end(payload: Payload, needs: Dependencies) -> Payload:
 async def hang_up_call(payload: Payload, needs: Dependencies) -> Payload:
     """Make sure that the carrier's leg is gone, whoever was meant to end it."""
     from functions.carriers import hang_up
+    from functions.recordings import stop_recording
     from shared.session.model import EndReason
 
     try:
         session = await needs.sessions.get(text(payload, "session_id"))
     except NotFoundError:
         return {"hung_up": False}
+    await stop_recording(needs, session)  # also of a caller who now talks to somebody else
     reason = session.end_reason or text(payload, "reason")
     # Of a call whose media pass through us, the socket's end alone does not prove that it is over. One that
     # was transferred lives on between others.

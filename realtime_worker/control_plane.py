@@ -14,7 +14,13 @@ from shared.errors import NotFoundError, SidetoneError
 from shared.security.tokens import TokenRing
 from shared.session.codec import CONTROL
 from shared.session.commands import ToolResult
-from shared.session.jobs import ControlMessage, LifecycleEvent, OutboxEntry, StartDurableTool
+from shared.session.jobs import (
+    ControlMessage,
+    LifecycleEvent,
+    OutboxEntry,
+    StartDurableTool,
+    StartRecording,
+)
 from shared.session.log import ToolStatus
 from shared.store.inbox import Inbox
 from shared.store.outbox import Outbox
@@ -142,6 +148,8 @@ class ControlPlane:
         match message:
             case StartDurableTool(session_id=session_id):
                 path = f"/api/v1/sessions/{session_id}/tool-calls"
+            case StartRecording(session_id=session_id):
+                path = f"/api/v1/sessions/{session_id}/recording"
             case LifecycleEvent(session_id=session_id):
                 path = f"/api/v1/sessions/{session_id}/lifecycle"
         headers = {

@@ -17,6 +17,7 @@ from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import (
+    AskRecording,
     CancelTool,
     ChangeSession,
     CountUsage,
@@ -37,6 +38,7 @@ from realtime_worker.conversation.effects import (
 from realtime_worker.conversation.role import Accepted
 from realtime_worker.conversation.setup import Phase
 from realtime_worker.conversation.wire import Event
+from realtime_worker.departures import LOOKED_AT, was_handed_over
 from realtime_worker.media.absence import gone_for_good
 from realtime_worker.media.caller_line import COME_AGAIN, OVER, CallerLine
 from realtime_worker.services import Services, now_ms
@@ -49,7 +51,7 @@ from realtime_worker.wake import Wake
 from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
-from shared.session.jobs import StartDurableTool
+from shared.session.jobs import StartDurableTool, StartRecording
 from shared.session.log import (
     AgentTurn,
     Attached,
@@ -60,7 +62,7 @@ from shared.session.log import (
     ResponseUsage,
     UserTurn,
 )
-from shared.session.model import Session, SessionState
+from shared.session.model import Session, SessionState, Transport
 from shared.telemetry.logs import bind_session, get_logger
 from shared.tools.execution import ToolOutcome
 
@@ -113,7 +115,7 @@ class SessionRunner:
         self._spare = SpareSession(self._attachment.connect, self._prepared)
         self._socket: ProviderSocket | None = None
         self._line = (
-            CallerLine(self._heard, interruptible=task.team.first.turn_detection.interrupt_response)
+            CallerLine(self._heard, interruptible=self._interruptible)
             if task.session.transport in services.media_transports
             else None
         )
@@ -321,6 +323,10 @@ class SessionRunner:
                 )
             )
 
+    def _interruptible(self) -> bool:
+        """Whether the caller may speak over what is being said."""
+        return self._team.first.turn_detection.interrupt_response and self._conversation.interruptible
+
     def _heard(self, event: Event) -> None:
         """Take what the caller's line tells, in the words of the service."""
         self._react(lambda: self._conversation.provider_event(event, now_ms()))
@@ -338,11 +344,22 @@ class SessionRunner:
         self._apply([Record(entry=asked)])
 
     async def _not_attached(self, error: SidetoneError) -> None:
-        if error.code == "call_not_found" and self._attachment.was_attached:
-            self._apply(self._conversation.gone(now_ms()))
+        by_sip = self._session.transport is Transport.SIP
+        if error.code == "call_not_found" and (self._attachment.was_attached or by_sip):
+            if not self._attachment.was_attached:
+                # The caller hung up while it rang, mostly; or the service took a configuration that it can't
+                # use, which looks the same.
+                _log.warning("call was gone before it could be attached to", extra={"code": error.code})
+            self._apply(self._conversation.gone(now_ms(), handed_over=by_sip and await self._handed_over()))
         else:
             _log.error("session could not attach", extra={"code": error.code})
             self._apply(self._conversation.failed(error.code, error.detail, now_ms()))
+
+    async def _handed_over(self) -> bool:
+        """Whether the call is gone because we had it transferred."""
+        log = self._services.event_log
+        newest = await until_redis_answers(lambda: log.tail(self.session_id, LOOKED_AT))
+        return was_handed_over(line.entry for line in newest)
 
     async def _inbox(self) -> None:
         """Feed commands to the core in their order. The cursor moves with the records they cause."""
@@ -446,6 +463,11 @@ class SessionRunner:
                 await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))
             case EnterAgent():
                 self._enter(effect)
+            case AskRecording():
+                message = StartRecording(session_id=self.session_id, traceparent=self._traceparent)
+                await until_redis_answers(
+                    lambda: self._services.outbox.put(message, dedupe=f"{self.session_id}.recording")
+                )
             case PrepareSession():
                 self._spare.prepare()
             case ChangeSession():

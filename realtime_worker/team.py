@@ -66,6 +66,7 @@ class Team:
             transport=self._session.transport,
             scene=scene_of(self._session, standing),
             voice=self.first.voice,
+            announced=True,  # the conversation sees to it itself
         )
         event_id = f"cfg_{self._epoch}" + (f"_{standing.handoffs}" if standing.handoffs else "")
         return Role(

@@ -150,9 +150,11 @@ class Conversation:
             self._responses.lose_session()
         self._call.lost(session=self._own is not None)
 
-    def gone(self, now_ms: int) -> list[Effect]:
-        """The provider no longer knows the call."""
+    def gone(self, now_ms: int, *, handed_over: bool = False) -> list[Effect]:
+        """The provider no longer knows the call; `handed_over`: it was asked to transfer it."""
         over = EndReason.PROVIDER_LIMIT if self._watch.provider_is_over(now_ms) else EndReason.CALLER_HUNG_UP
+        if handed_over:
+            over = EndReason.TRANSFERRED
         return self._finish(self._ending.reason or over, now_ms, hang_up=False)
 
     def failed(self, code: str, detail: str, now_ms: int) -> list[Effect]:

@@ -64,8 +64,10 @@ class CallerLine:
     - `input_audio_buffer.dtmf_event_received`.
     """
 
-    def __init__(self, tell: Callable[[Mapping[str, object]], None], *, interruptible: bool) -> None:
-        """interruptible: the caller may speak over the agent."""
+    def __init__(
+        self, tell: Callable[[Mapping[str, object]], None], *, interruptible: Callable[[], bool]
+    ) -> None:
+        """interruptible: whether the caller may speak over the agent now."""
         self._tell = tell
         self._interruptible = interruptible
         self._loop = asyncio.get_running_loop()
@@ -195,7 +197,7 @@ class CallerLine:
 
     def pressed(self, key: str) -> None:
         """The caller pressed a key."""
-        if self._interruptible:
+        if self._interruptible():
             self.interrupt()
         self._tell({"type": "input_audio_buffer.dtmf_event_received", "event": key})
 
@@ -235,7 +237,7 @@ class CallerLine:
     def heed(self, event: Mapping[str, object]) -> None:
         """Do what an event of the service means for the caller's ear, before anybody else hears of it."""
         match event.get("type"):
-            case "input_audio_buffer.speech_started" if self._interruptible:
+            case "input_audio_buffer.speech_started" if self._interruptible():
                 self.interrupt()
             case "response.done":
                 response = part(event, "response")

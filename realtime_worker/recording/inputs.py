@@ -31,6 +31,7 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True)
 class Gone:
+    handed_over: bool = False
     at_ms: int
 
 
@@ -138,7 +139,7 @@ def apply(conversation: Conversation, given: Input) -> list[Effect]:
             conversation.lost()
             return []
         case Gone():
-            return conversation.gone(given.at_ms)
+            return conversation.gone(given.at_ms, handed_over=given.handed_over)
         case Failed():
             return conversation.failed(given.code, given.detail, given.at_ms)
         case ProviderSaid():
@@ -170,8 +171,10 @@ def masked_input(given: Input, mask: EventMask) -> Json:
     match given:
         case Lost():
             return kind
-        case Opened() | Gone() | Ticked():
+        case Opened() | Ticked():
             fields: Json = {}
+        case Gone():
+            fields = {"handed_over": True} if given.handed_over else {}
         case Failed():
             fields = {"code": mask_own("code", given.code), "detail": mask_text(given.detail)}
         case Prepared():

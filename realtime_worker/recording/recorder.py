@@ -95,8 +95,10 @@ class RecordedConversation(Conversation):
         else:
             self._given(Lost())
 
-    def gone(self, now_ms: int) -> list[Effect]:
-        return super().gone(now_ms) if self._within else self._given(Gone(at_ms=now_ms))
+    def gone(self, now_ms: int, *, handed_over: bool = False) -> list[Effect]:
+        if self._within:
+            return super().gone(now_ms, handed_over=handed_over)
+        return self._given(Gone(handed_over=handed_over, at_ms=now_ms))
 
     def failed(self, code: str, detail: str, now_ms: int) -> list[Effect]:
         if self._within:

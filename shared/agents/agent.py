@@ -9,12 +9,13 @@ from typing import Literal, TypeAlias
 from shared.agents.guardrail import Guardrail
 from shared.agents.handoff import Handoff
 from shared.agents.model_settings import ModelSettings
-from shared.agents.phone import Consent, Destination, Recording
+from shared.agents.phone import Consent, Destination
 from shared.agents.prompt import Prompt
 from shared.agents.scene import NOWHERE, PromptNames, Scene
 from shared.errors import InvalidRequestError
 from shared.mcp.server import McpServer
 from shared.session.model import Transport
+from shared.telephony.recording import Recording
 from shared.tools.definition import Tool
 
 # A variable comes from the application that starts the session and ends up in the prompt.

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.agents.phone import Consent, Destination, Recording
+from shared.agents.phone import Consent, Destination
 from shared.errors import InvalidRequestError
 from shared.telephony.outbound import parse_target
+from shared.telephony.recording import Recording
 
 DEFAULT_GOODBYE = "Then I can't go on with this call. Goodbye."
 # What is said word for word before anything else can be; nobody listens to more.

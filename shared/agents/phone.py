@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from shared.telephony.outbound import Target
 
@@ -31,11 +30,3 @@ class Consent:
     announcement: str
     ask: bool = False
     goodbye: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """The call is recorded, as far as its carrier can. unmixed: everybody in a channel of their own."""
-
-    channels: Literal["mixed", "unmixed"] = "unmixed"
-    format: Literal["wav", "mp3"] = "wav"

@@ -24,16 +24,22 @@ def realtime_session(
     transport: Transport,
     scene: Scene | None = None,
     voice: str = "",
+    announced: bool = False,
 ) -> dict[str, object]:
     """Return the `session` object for `agent`; raises InvalidRequestError when variables do not fit.
 
-    scene: what the prompt may know of the call. voice: of the call, where another agent began it.
+    scene: what the prompt may know of the call. voice: of the call, where another agent began it. announced:
+    the caller has heard what the agent has to tell them first; until then nothing else is to be said, so
+    the service neither answers them nor stops for them.
     """
     audio_format: dict[str, object] = (
         {"type": "audio/pcmu"} if transport == "sip" else {"type": "audio/pcm", "rate": 24000}
     )
+    turn_detection = agent.turn_detection.as_session_field(transport)
+    if agent.consent and not announced:
+        turn_detection |= {"create_response": False, "interrupt_response": False}
     audio_input: dict[str, object] = {
-        "turn_detection": agent.turn_detection.as_session_field(transport),
+        "turn_detection": turn_detection,
         "transcription": _transcription(agent, transcription_model),
     }
     if agent.model.noise_reduction:

@@ -13,6 +13,7 @@ from typing import Protocol
 from shared.errors import SidetoneError
 from shared.session.model import Session
 from shared.telephony.outbound import Target
+from shared.telephony.recording import Recording
 
 
 class CarrierLeg(Protocol):
@@ -26,6 +27,10 @@ class CarrierLeg(Protocol):
 
     async def hang_up(self) -> bool:
         """End the call for everybody in it; return False when it was over."""
+        ...
+
+    def check_transfer(self, target: Target) -> None:
+        """Return if a call of this kind can be handed over to `target`; nothing is asked of the carrier."""
         ...
 
     async def transfer(self, target: Target, operation_id: str) -> None:
@@ -48,7 +53,7 @@ class CarrierLeg(Protocol):
         """Press keys (0-9, *, #, A-D), as a telephone does, for whoever we talk to."""
         ...
 
-    async def start_recording(self, operation_id: str) -> str:
+    async def start_recording(self, operation_id: str, recording: Recording) -> str:
         """Record the call; return the carrier's id of the recording."""
         ...
 

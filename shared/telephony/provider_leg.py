@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shared.telephony.legs import unsupported
 from shared.telephony.outbound import Target
+from shared.telephony.recording import Recording
 
 if TYPE_CHECKING:
     from shared.providers.protocol import RealtimeProvider
@@ -31,13 +32,16 @@ class ProviderLeg:
     async def hang_up(self) -> bool:
         return await self._provider.hang_up(self._call_id)
 
-    async def transfer(self, target: Target, operation_id: str) -> None:
-        _ = operation_id  # a second REFER of the same call finds it gone
-        address = target.address
+    def check_transfer(self, target: Target) -> None:
         if not self._by_sip:
             raise unsupported("be transferred")
-        if not target.is_phone and not address.startswith(("sip:", "sips:")):
+        if not target.is_phone and not target.address.startswith(("sip:", "sips:")):
             raise unsupported("be transferred to a user that is no number and no SIP address")
+
+    async def transfer(self, target: Target, operation_id: str) -> None:
+        _ = operation_id  # a second REFER of the same call finds it gone
+        self.check_transfer(target)
+        address = target.address
         await self._provider.refer_call(self._call_id, f"tel:{address}" if target.is_phone else address)
 
     async def add_participant(self, target: Target, operation_id: str, *, ring_s: int) -> None:
@@ -52,7 +56,7 @@ class ProviderLeg:
     async def send_digits(self, digits: str, operation_id: str) -> None:
         raise unsupported("be sent digits")
 
-    async def start_recording(self, operation_id: str) -> str:
+    async def start_recording(self, operation_id: str, recording: Recording) -> str:
         raise unsupported("be recorded")
 
     async def stop_recording(self, recording_id: str) -> bool:

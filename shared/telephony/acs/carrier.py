@@ -19,6 +19,7 @@ from shared.session.model import Direction, Session
 from shared.telephony.acs.failures import carrier_failures
 from shared.telephony.legs import unsupported
 from shared.telephony.outbound import Target
+from shared.telephony.recording import Recording
 
 if TYPE_CHECKING:
     from azure.communication.callautomation import CommunicationIdentifier, MediaStreamingOptions
@@ -227,6 +228,9 @@ class AcsLeg:
     async def hang_up(self) -> bool:
         return await self._carrier.hang_up(self._session.call_id)
 
+    def check_transfer(self, target: Target) -> None:
+        identifier(target)
+
     async def transfer(self, target: Target, operation_id: str) -> None:
         async def transferee(call: CallConnectionClient) -> CommunicationIdentifier | None:
             """Return who is handed over, where that has to be said: there are more than two."""
@@ -282,13 +286,13 @@ class AcsLeg:
 
         await self._on_call(send)
 
-    async def start_recording(self, operation_id: str) -> str:
+    async def start_recording(self, operation_id: str, recording: Recording) -> str:
         async def start(sdk: CallAutomationClient) -> str:
             started = await sdk.start_recording(
                 call_connection_id=self._session.call_id,
                 recording_content_type="audio",
-                recording_channel_type="unmixed",
-                recording_format_type="wav",
+                recording_channel_type=recording.channels,
+                recording_format_type=recording.format,
                 recording_state_callback_url=self._carrier.callback_url(self._session),
                 headers=self._repeatable("start_recording", operation_id),
             )

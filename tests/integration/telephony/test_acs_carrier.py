@@ -15,6 +15,7 @@ from shared.ids import new_session_id
 from shared.session.model import Session, SessionState, Transport
 from shared.telephony.acs.carrier import AcsAccount, AcsCarrier, CallAddresses
 from shared.telephony.outbound import Target
+from shared.telephony.recording import Recording
 from tests.integration.telephony.stage import Stage
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
@@ -127,7 +128,7 @@ async def test_a_recording_begins_and_ends(carrier: AcsCarrier, stage: Stage) ->
     call_id = await carrier.place(session, ANN, "+15550199")
     await stage.line.becomes(call_id, "connected")
     leg = carrier.leg(Session(**{**vars(session), "call_id": call_id}))
-    recording = await leg.start_recording("op_1")
+    recording = await leg.start_recording("op_1", Recording())
     assert await leg.stop_recording(recording)
     assert not await leg.stop_recording("nobody-knows-it")
     assert await leg.hang_up()

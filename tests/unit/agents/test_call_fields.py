@@ -16,8 +16,9 @@ from shared.agents.call_tools import (
     TransferCall,
 )
 from shared.agents.catalog import load_agents
-from shared.agents.phone import Consent, Recording
+from shared.agents.phone import Consent
 from shared.session.log import ToolExecution
+from shared.telephony.recording import Recording
 from shared.tools.parameters import InvalidArgumentsError
 from tests.unit.agents.test_catalog import change
 from tests.unit.agents.test_problems import problems

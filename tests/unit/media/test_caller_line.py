@@ -61,7 +61,7 @@ class Service:
 
 
 def line(told: list[Mapping[str, object]] | None = None, *, interruptible: bool = True) -> CallerLine:
-    return CallerLine((told if told is not None else []).append, interruptible=interruptible)
+    return CallerLine((told if told is not None else []).append, interruptible=lambda: interruptible)
 
 
 def kinds(told: list[Mapping[str, object]]) -> list[str]:
