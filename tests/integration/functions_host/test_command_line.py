@@ -189,7 +189,7 @@ async def test_it_ends_quickly_even_while_user_code_blocks(
         await eventually(lambda: "slow blocked" in host.journal_lines())
     began = time.monotonic()
     assert host.stop() == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     assert process is not None
     assert process.poll() == 0
 
@@ -213,7 +213,7 @@ def test_it_ends_quickly_while_the_app_is_still_loading(tmp_path: Path) -> None:
         began = time.monotonic()
         process.terminate()
         assert process.wait(10) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
 
 
 async def test_a_function_over_its_time_limit_fails(new_host: Callable[..., FunctionsHost]) -> None:

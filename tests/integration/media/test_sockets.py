@@ -196,13 +196,13 @@ async def test_a_call_that_the_carrier_does_not_know_any_more_is_over_at_once(
     def leg(session: Session) -> Leg:
         return Leg(gone)
 
-    async with working(redis_client, service, signer, leg=leg, media_wait_s=0.5) as worker:  # type: ignore[arg-type]
+    async with working(redis_client, service, signer, leg=leg, media_wait_s=1.5) as worker:  # type: ignore[arg-type]
         session_id = await worker.session(call_id="call-1")
         began = time.monotonic()
         async with await worker.dial(session_id):
             await worker.talking(session_id)
         await worker.parts.wait_state(session_id, SessionState.ENDED)
-        assert time.monotonic() - began < 0.95, "it is not waited for once more"
+        assert time.monotonic() - began < 2.9, "it is not waited for once more"
 
 
 async def test_an_end_by_us_closes_the_socket_as_over_and_a_hand_over_does_not(worker: Worker) -> None:

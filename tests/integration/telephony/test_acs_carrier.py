@@ -83,7 +83,7 @@ async def test_an_answer_that_takes_too_long_may_have_had_its_effect(
     with pytest.raises(SidetoneError) as caught:
         await carrier.place(a_session(), ANN, "+15550199")
     assert (caught.value.code, caught.value.retryable) == ("carrier_unavailable", True)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 4.5
 
 
 async def test_where_nobody_listens_nothing_was_sent() -> None:

@@ -96,7 +96,7 @@ async def test_it_ends_at_once_even_with_a_client_connected(
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
-        assert time.monotonic() - asked < 2
+        assert time.monotonic() - asked < 5
 
 
 async def test_a_taken_port_is_one_sentence(sink: tuple[asyncio.subprocess.Process, str]) -> None:

@@ -31,7 +31,7 @@ async def test_responses_play_one_after_the_other() -> None:
     began = asyncio.get_running_loop().time()
     await eventually(lambda: len(told) == 4)
     assert told == ["started a", "stopped a", "started b", "stopped b"]
-    assert 0.02 <= asyncio.get_running_loop().time() - began < 0.5
+    assert 0.02 <= asyncio.get_running_loop().time() - began < 5
 
 
 async def test_what_was_heard_is_known_at_an_interruption() -> None:
