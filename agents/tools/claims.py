@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from shared.tools import ToolRefusedError, tool
+from shared.tools import ToolContext, ToolRefusedError, tool
 
 from .spoken import digits
 
@@ -71,6 +71,10 @@ _CLAIMS = {
 }
 
 
+# Whose claims they are, by member number.
+_CLAIMS_OF = {"48291734": ("C-1042", "C-2077"), "57310826": ("C-3150", "C-4096")}
+
+
 def _claim_number(said: str) -> str:
     try:
         found = digits(said, ignore=_SAID_BESIDE)
@@ -100,3 +104,9 @@ def claim_status(
             code="unknown_claim",
         )
     return claim
+
+
+@tool(idempotent=True, timeout_s=3, requires=["member_verified"])
+def my_claims(context: ToolContext) -> list[ClaimStatus]:
+    """List all claims of the verified member, with status, amounts and next step."""
+    return [_CLAIMS[number] for number in _CLAIMS_OF.get(str(context.facts.get("member_id")), ())]

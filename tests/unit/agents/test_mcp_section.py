@@ -10,11 +10,26 @@ from shared.agents.catalog import load_agents
 from shared.agents.problems import AgentLoadError
 from shared.mcp.server import ClientCredentials, HttpEndpoint, ManagedIdentity, SecretHeader, StdioCommand
 
+# What is required has to be set by somebody.
+VERIFY = """
+from shared.tools import tool
+
+@tool(sets_facts=["member_verified", "member_id"])
+def verify() -> str:
+    '''Verify.'''
+    return ""
+"""
+
 
 def load(directory: Path, section: str) -> dict[str, object]:
     (directory / "prompt.j2").write_text("Be brief.")
     body = "name: desk\ndescription: A desk.\nprompt: prompt.j2\nmcp_servers:\n" + section
     (directory / "desk.yaml").write_text(body)
+    (directory / "tools").mkdir()
+    (directory / "tools" / "members.py").write_text(VERIFY)
+    (directory / "door.yaml").write_text(
+        "name: door\ndescription: Knows who comes.\nprompt: prompt.j2\ntools: [members.verify]\n"
+    )
     return dict(load_agents(directory).get("desk").mcp_servers)
 
 
