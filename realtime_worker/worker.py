@@ -47,6 +47,7 @@ from shared.store.sessions import SessionStore
 from shared.store.workers import WorkerRegistry
 from shared.telemetry import metrics
 from shared.telemetry.logs import get_logger
+from shared.tools.http_client import close_http_client
 
 _log = get_logger(__name__)
 
@@ -157,6 +158,7 @@ async def run_worker(settings: WorkerSettings) -> None:
             await calls.close()
         if mcp is not None:
             await mcp.close()
+        await close_http_client()
         await pipe.close()
         await redis.aclose()
         if services.recorder is not None:
