@@ -78,6 +78,7 @@ class CallFlow:
             finish=actions.finish,
         )
         self._said = SaidWords(inbox)
+        self._announced_last = "" if conversation_began(setup) else _last_said(setup)
         logged = {entry.event for entry in setup.history if isinstance(entry, CallEvent)}
         self._records = setup.records and not logged & _RECORDING_KNOWN
         self._recording_noted = CallEventKind.RECORDING_ASKED in logged
@@ -97,6 +98,10 @@ class CallFlow:
     def busy(self) -> bool:
         """Whether the agent says something that another owner could not go on with."""
         return self._consent.announcing or self._end.waiting
+
+    def announced_last(self, item_id: str) -> bool:
+        """Return whether an item of the service's is the announcement, as an earlier owner has logged it."""
+        return bool(item_id) and item_id == self._announced_last
 
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` wants to be called next, or None."""
@@ -186,6 +191,10 @@ class CallFlow:
             return []
         told = "What the caller has to be told first could not be said to its end."
         return [provider_error("not_announced", told, now_ms), *self._actions.finish(reason, now_ms)]
+
+
+def _last_said(setup: ConversationSetup) -> str:
+    return next((one.item_id for one in reversed(setup.history) if isinstance(one, AgentTurn)), "")
 
 
 def conversation_began(setup: ConversationSetup) -> bool:

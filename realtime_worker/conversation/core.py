@@ -291,7 +291,9 @@ class Conversation:
 
     def _found_last(self, item: Event, now_ms: int) -> list[Effect]:
         """Take what was said or asked last while nobody listened."""
-        self._greeted = self._greeted or self._call.settled
+        if self._call.settled and not self._call.announced_last(text(item, "id")):
+            self._greeted = True
+        self._greet()
         turn = self._turns.missed(item, self._cast.role.agent, now_ms)
         missed: list[Effect] = [Record(entry=turn)] if turn else []
         return [*missed, *self._tools.found_last(item, now_ms)]

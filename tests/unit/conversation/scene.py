@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import Effect, Record, Send
 from realtime_worker.conversation.limits import Limits
@@ -20,7 +21,12 @@ NO_LIMITS = Limits()
 CONFIGURATION = {
     "type": "session.update",
     "event_id": "cfg_1",
-    "session": {"type": "realtime", "instructions": "Be kind.", "tools": []},
+    "session": {
+        "type": "realtime",
+        "instructions": "Be kind.",
+        "tools": [],
+        "audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": True}}},
+    },
 }
 
 
@@ -36,6 +42,8 @@ def conversation(
     history: Iterable[LogEntry] = (),
     prices: TokenPrices | None = None,
     manners: Mapping[str, ToolManners] = {},
+    consent: ConsentTerms | None = None,
+    records: bool = False,
 ) -> Conversation:
     return Conversation(
         ConversationSetup(
@@ -48,6 +56,8 @@ def conversation(
                     "look_up": ToolExecution.INLINE,
                     "pay": ToolExecution.INLINE,
                     "book": ToolExecution.DURABLE,
+                    "end_call": ToolExecution.CONVERSATION,
+                    "record_consent": ToolExecution.CONVERSATION,
                 },
                 repeatable=frozenset({"look_up"}),
                 manners=manners,
@@ -63,6 +73,8 @@ def conversation(
             own_session=own_session,
             history=tuple(history),
             prices=prices,
+            consent=consent,
+            records=records,
         )
     )
 
