@@ -32,6 +32,8 @@ MANNERS = {
 class Conversing(RuleBasedStateMachine):
     """A service that behaves as documented, a caller and tools that behave as they like."""
 
+    tools: tuple[tuple[str, ...], ...] = (("look_up",), ("pay",), ("book",), ("fly",))
+
     def __init__(self) -> None:
         super().__init__()
         subject = conversation(greeting="Hello.", manners=MANNERS)
@@ -103,7 +105,7 @@ class Conversing(RuleBasedStateMachine):
         items = []
         for number in range(calls):
             self.calls += 1
-            items.append(call_item(f"c{self.calls}", ("look_up", "pay", "book", "fly")[number % 4]))
+            items.append(call_item(f"c{self.calls}", *self.tools[number % len(self.tools)]))
         if not items:
             said = {"id": f"a_{self.active}", "type": "message", "role": "assistant", "content": []}
             self.items.append(said)
