@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-call", action="store_true", help="place no call")
     parser.add_argument(
         "--calls",
-        default="browser",
+        default="browser,phone",
         metavar="KINDS",
         help="which demonstration calls to place: browser, phone, or both (browser,phone)",
     )
