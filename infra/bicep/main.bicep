@@ -88,7 +88,8 @@ param workerExists bool = false
 param telemetrySamplingRatio string = '1.0'
 param logRetentionDays int = 30
 param alertEmail string = ''
-param runbooksUrl string = 'https://github.com/sidetone-dev/sidetone/blob/main/docs/operations.md'
+@description('Where docs/operations.md is to be read; alerts link there.')
+param runbooksUrl string = 'docs/operations.md'
 
 // The one rule of names: what it is, and a token of subscription, environment and region.
 var token = toLower(uniqueString(subscription().id, environmentName, location))

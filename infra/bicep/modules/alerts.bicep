@@ -35,7 +35,7 @@ var logAlerts = [
     minutes: 5
     threshold: 0
     summary: 'Calls are refused because no worker has room.'
-    query: 'AppMetrics | where Name == "sidetone.requests.refused" and Properties["error.type"] in ("no_capacity", "no_room") | summarize value = sum(Sum)'
+    query: 'AppMetrics | where Name == "sidetone.requests.refused" and tostring(Properties["error.type"]) in ("no_capacity", "no_room") | summarize value = sum(Sum)'
   }
   {
     name: 'model-at-its-limit'
@@ -43,7 +43,7 @@ var logAlerts = [
     minutes: 5
     threshold: 5
     summary: 'The model service refuses requests: the quota of its deployment is used up.'
-    query: 'AppMetrics | where (Name == "sidetone.provider.errors" or Name == "sidetone.requests.refused") and Properties["error.type"] in ("provider_rate_limited", "rate_limit_exceeded") | summarize value = sum(Sum)'
+    query: 'AppMetrics | where (Name == "sidetone.provider.errors" or Name == "sidetone.requests.refused") and tostring(Properties["error.type"]) in ("provider_rate_limited", "rate_limit_exceeded") | summarize value = sum(Sum)'
   }
   {
     name: 'model-fails'
@@ -51,7 +51,7 @@ var logAlerts = [
     minutes: 5
     threshold: 5
     summary: 'The model service fails, or refuses this deployment\'s identity or configuration.'
-    query: 'AppMetrics | where (Name == "sidetone.provider.errors" or Name == "sidetone.requests.refused") and Properties["error.type"] in ("provider_unavailable", "provider_unauthorized", "provider_rejected") | summarize value = sum(Sum)'
+    query: 'AppMetrics | where (Name == "sidetone.provider.errors" or Name == "sidetone.requests.refused") and tostring(Properties["error.type"]) in ("provider_unavailable", "provider_unauthorized", "provider_rejected") | summarize value = sum(Sum)'
   }
   {
     name: 'answers-are-slow'
@@ -83,7 +83,7 @@ var logAlerts = [
     minutes: 5
     threshold: 0
     summary: 'Redis does not answer, or has no memory left: tools wait, and no call starts.'
-    query: 'AppTraces | where Properties["code"] in ("redis_unavailable", "redis_full") | summarize value = todouble(count())'
+    query: 'AppTraces | where tostring(Properties["code"]) in ("redis_unavailable", "redis_full") | summarize value = todouble(count())'
   }
   {
     name: 'control-plane-unreachable'
