@@ -17,7 +17,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run call call-phone test test-fast check format doctor bench bench-worker bench-media lock clean
+.PHONY: help setup run call call-phone test test-fast check format doctor bench bench-worker bench-media \
+	package-test image-test lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +70,12 @@ bench-worker: setup ## Measure the worker beside other clients of the sideband (
 bench-media: setup ## Measure calls whose audio passes through the worker (ARGS=--quick: half a minute)
 	@sh scripts/setup_bench.sh
 	@exec $(BIN)/python -m benchmarks.media_load $(ARGS)
+
+package-test: setup ## Start the Functions package as Azure would: its own requirements, nothing else
+	@DEPLOYMENT_TESTS=1 exec $(BIN)/python -m pytest tests/deployment/test_functions_package.py $(ARGS)
+
+image-test: setup ## Build the worker's image and let it take a call (IMAGE_ENGINE=docker, podman, buildah)
+	@DEPLOYMENT_TESTS=1 exec $(BIN)/python -m pytest tests/deployment/test_worker_image.py $(ARGS)
 
 lock: setup ## Compile the lock files again from requirements*.in (ARGS=--upgrade)
 	$(COMPILE) --python-version 3.11 $(ARGS) requirements.in -o requirements.txt

@@ -38,9 +38,17 @@ class Process:
         if self._process.poll() is None:
             self.stop()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self, within_s: float = 15) -> int:
         """Send SIGTERM; return the exit code. Raises AssertionError when it takes longer."""
         self._process.send_signal(signal.SIGTERM)
+        return self.wait(within_s)
+
+    def wait(self, within_s: float = 15) -> int:
+        """Return the exit code of a process that was told to stop."""
         try:
             return self._process.wait(within_s)
         except subprocess.TimeoutExpired:
