@@ -1,0 +1,89 @@
+"""A team of two agents under test: a reception, and billing, which needs `member_verified`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from realtime_worker.conversation.core import Conversation
+from realtime_worker.conversation.role import HandoffRule, Role
+from realtime_worker.conversation.setup import ConversationSetup
+from shared.session.log import LogEntry, ToolCalled, ToolExecution
+from shared.session.model import Standing
+
+TO_BILLING, TO_RECEPTION = "handoff_to_billing", "handoff_to_reception"
+
+
+def configuration(agent: str, tools: Iterable[str], number: int = 0) -> Mapping[str, object]:
+    """A `session.update` as a worker makes it."""
+    return {
+        "type": "session.update",
+        "event_id": f"cfg_{number}_{agent}",
+        "session": {
+            "type": "realtime",
+            "instructions": f"You are {agent}.",
+            "tools": [{"type": "function", "name": name} for name in tools],
+            "audio": {
+                "input": {"format": {"type": "audio/pcm", "rate": 24_000}, "turn_detection": {}},
+                "output": {"voice": "marin"},
+            },
+        },
+    }
+
+
+RECEPTION = Role(
+    agent="reception",
+    version="v1",
+    configuration=configuration("reception", ["verify", "look_up", "book", TO_BILLING]),
+    executions={
+        "verify": ToolExecution.INLINE,
+        "look_up": ToolExecution.INLINE,
+        "book": ToolExecution.DURABLE,
+    },
+    repeatable=frozenset({"verify", "look_up"}),
+    handoffs={
+        TO_BILLING: HandoffRule(to="billing", requires=("member_verified",), announce="Over to billing.")
+    },
+)
+BILLING = Role(
+    agent="billing",
+    version="v1",
+    configuration=configuration("billing", ["pay", TO_RECEPTION]),
+    executions={"pay": ToolExecution.INLINE},
+    requires={"pay": ("member_verified",)},
+    handoffs={TO_RECEPTION: HandoffRule(to="reception")},
+)
+ROLES = {"reception": RECEPTION, "billing": BILLING}
+VERIFIED = Standing(agent="reception", agent_version="v1", facts={"member_verified": True})
+
+
+def team_conversation(
+    *,
+    standing: Standing | None = None,
+    unanswered: Iterable[ToolCalled] = (),
+    answered: Mapping[str, str] = {},
+    resumed: bool = False,
+    own_session: bool = False,
+    history: Iterable[LogEntry] = (),
+    max_handoffs: int = 10,
+    epoch: int = 1,
+) -> Conversation:
+    calls = tuple(unanswered)
+    role = ROLES[standing.agent if standing else "reception"]
+    return Conversation(
+        ConversationSetup(
+            session_id="ses_x",
+            role=role,
+            earlier=tuple(one for one in ROLES.values() if one is not role),
+            standing=standing,
+            max_handoffs=max_handoffs,
+            worker="w1",
+            epoch=epoch,
+            call_id="" if own_session else "rtc_1",
+            greeting="",
+            unanswered=calls,
+            answered=answered,
+            resumed=resumed,
+            own_session=own_session,
+            history=tuple(history),
+        )
+    )
