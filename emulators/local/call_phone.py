@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # As agents/claims_line.yaml has it.
 BILLING = "+15550160"
 
+# How long the agent must have been silent until the caller takes it for the end.
+_SETTLE_S = 0.7
 # Speech-to-text is not perfect on a telephone line; what was lost or cut off is worse.
 LEAST_MATCH = 0.75
 
@@ -76,9 +78,9 @@ def carrier_call(words: Sequence[str] = ()) -> PhoneCall:
         return PhoneCall(number=CLAIMS_LINE, steps=[Turn(text=text) for text in words])
     steps: list[Step] = [
         Turn(text="What can you do for me?"),
-        Turn(text="Sorry, I want to check a claim.", barge_in_after_s=2.0),
-        Keys(keys="1042#"),
-        Turn(text="Please transfer me to billing."),
+        Turn(text="Sorry, I want to check a claim.", barge_in_after_s=2.0, settle_s=_SETTLE_S),
+        Keys(keys="1042#", settle_s=_SETTLE_S),
+        Turn(text="Please transfer me to billing.", settle_s=_SETTLE_S),
     ]
     return PhoneCall(
         number=CLAIMS_LINE,
@@ -93,7 +95,7 @@ def sip_call() -> PhoneCall:
     from emulators.caller.script import Turn
 
     lines = ("What is the status of claim one zero four two?", "Thank you, goodbye.")
-    return PhoneCall(number=CLAIMS_LINE, steps=[Turn(text=line) for line in lines])
+    return PhoneCall(number=CLAIMS_LINE, steps=[Turn(text=line, settle_s=_SETTLE_S) for line in lines])
 
 
 def problems_of_carrier_call(placed: PlacedCall) -> list[str]:

@@ -84,9 +84,17 @@ async def test_the_stack_stays_up_for_more_calls_until_ctrl_c(
         assert run.survivors() == []
 
 
-@pytest.mark.parametrize("moment", ["^Starting", "ready after", "session +active"])
-async def test_ctrl_c_at_any_moment_stops_everything(running: Running, moment: str) -> None:
-    async with running() as run:
+@pytest.mark.parametrize(
+    ("moment", "calls"),
+    [
+        ("^Starting", "browser"),
+        ("ready after", "browser"),
+        ("session +active", "browser"),
+        ("media started", "phone"),
+    ],
+)
+async def test_ctrl_c_at_any_moment_stops_everything(running: Running, moment: str, calls: str) -> None:
+    async with running("--calls", calls) as run:
         await run.shows(moment, within=90)
         took = await run.stops_after(signal.SIGINT)
 

@@ -137,7 +137,7 @@ async def test_callers_interrupt_press_keys_are_transferred_and_hear_what_was_sa
     assert (created.agent, created.transport) == ("claims_line", "sip"), told
     assert [delivery["attempts"] for delivery in calls["sip"]["webhook_deliveries"]] == [[200]], told
     assert all(tool.status is ToolStatus.OK for tool in of(ToolFinished, entries)), told
-    assert of(AgentTurn, entries)[-1].text == "Thank you for calling Maple Harbor Health. Goodbye!", told
+    assert of(AgentTurn, entries)[-1].text == "Thank you for calling. Goodbye!", told
     assert of(StateChanged, entries)[-1].reason == "agent_ended", told
     assert of(ErrorRecorded, entries) == [], told
     heard = await heard_in(by_sip.recording)
