@@ -206,9 +206,16 @@ class Stage:
     # --- what a caller and an operator do ----------------------------------------------------------
 
     async def place_call(
-        self, *, agent_name: str = "desk", variables: Mapping[str, str] = {}
+        self,
+        *,
+        agent_name: str = "desk",
+        variables: Mapping[str, str] = {},
+        transport: Transport = Transport.WEBRTC,
     ) -> tuple[str, str]:
-        """Create a session and a call, as the control plane does; return both ids."""
+        """Create a session and a call, as the control plane does; return both ids.
+
+        transport: what the session says of the call, which is one from a browser all the same.
+        """
         session_id = new_session_id()
         self._placed.append(session_id)
         agent = load_agents(DESK).get(agent_name)
@@ -216,7 +223,7 @@ class Stage:
             Session(
                 session_id=session_id,
                 state=SessionState.CREATED,
-                transport=Transport.WEBRTC,
+                transport=transport,
                 agent=agent.name,
                 agent_version=agent.version,
                 principal="test",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from shared.session.log import AgentTurn, Attached, ToolFinished
+from shared.session.log import AgentTurn, Attached, ConsentNoted, ConsentStep, ToolFinished
 from shared.session.model import SessionState
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
@@ -75,3 +75,23 @@ async def test_a_worker_that_wakes_up_after_its_lease_lapsed_lets_go_by_itself(o
     assert len(owners) == 2
     written = [one.epoch for one in await own_stage.log.read(session_id, limit=500) if one.epoch]
     assert written == sorted(written), "an old owner wrote after a new one"
+
+
+async def test_another_worker_goes_on_from_the_announcement(own_stage: Stage) -> None:
+    session_id, call_id = await own_stage.place_call(agent_name="careful")
+    await own_stage.wait_entry(session_id, ConsentNoted)
+    assert own_stage.worker is not None
+    own_stage.worker.process.kill()
+    await own_stage.worker.process.wait()
+    await own_stage.start_worker()
+
+    async def attached_again() -> bool:
+        return len(await own_stage.entries(session_id, Attached)) == 2
+
+    await eventually(attached_again, what="the next worker attached")
+    await own_stage.say(call_id, "I agree")
+    await own_stage.wait_entry(session_id, AgentTurn, lambda turn: turn.text.startswith("Hello, this is"))
+    steps = [entry.step for entry in await own_stage.entries(session_id, ConsentNoted)]
+    assert steps == [ConsentStep.ANNOUNCED, ConsentStep.GIVEN]
+    turns = [turn.text for turn in await own_stage.entries(session_id, AgentTurn)]
+    assert turns.count("This call is recorded. Is that all right?") == 1

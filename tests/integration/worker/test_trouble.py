@@ -9,8 +9,17 @@ import pytest
 
 from shared.session.commands import ToolResult
 from shared.session.jobs import StartDurableTool
-from shared.session.log import AgentTurn, Attached, ErrorRecorded, ToolFinished, ToolStatus, UserTurn
-from shared.session.model import EndReason, SessionState
+from shared.session.log import (
+    AgentTurn,
+    Attached,
+    CallEvent,
+    CallEventKind,
+    ErrorRecorded,
+    ToolFinished,
+    ToolStatus,
+    UserTurn,
+)
+from shared.session.model import EndReason, SessionState, Transport
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
 
@@ -50,6 +59,23 @@ async def test_a_call_that_never_appears_ends_the_session_with_the_reason(stage:
     assert session.end_reason == EndReason.PROVIDER_FAILED
     (error,) = await stage.entries(session_id, ErrorRecorded)
     assert error.code == "call_not_found"
+
+
+async def test_a_sip_call_that_is_gone_before_anybody_attaches_was_hung_up(stage: Stage) -> None:
+    await stage.fault(kind="http", route="sideband", status=404, code="call_id_not_found", times=1000)
+    session_id, _ = await stage.place_call(transport=Transport.SIP)
+    session = await stage.wait_state(session_id, SessionState.ENDED)
+    assert session.end_reason == EndReason.CALLER_HUNG_UP
+
+
+async def test_a_sip_call_that_leaves_after_its_transfer_was_asked_for_was_transferred(stage: Stage) -> None:
+    session_id, call_id = await stage.place_call(transport=Transport.SIP)
+    await stage.wait_state(session_id, SessionState.ACTIVE)
+    asked = CallEvent(event=CallEventKind.TRANSFER_ASKED, at_ms=1)
+    await stage.log.append(session_id, [asked])
+    await stage.emulate(f"/_emu/calls/{call_id}/hang-up", {})
+    session = await stage.wait_state(session_id, SessionState.ENDED)
+    assert session.end_reason == EndReason.TRANSFERRED
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
