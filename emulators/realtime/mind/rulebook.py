@@ -51,6 +51,7 @@ class Rule:
     tool: str | None
     tool_where: Json
     instructions: re.Pattern[str] | None
+    note: re.Pattern[str] | None
     remembered: Json
     needs: tuple[Need, ...]
     remember: Json
@@ -164,15 +165,17 @@ class _Reader:
         self._keys(found, path, ("name", "when", "need", "remember", "say", "call"))
         when_path = f"{path}.when"
         when = self._object(found.get("when"), when_path if "when" in found else path, "when")
-        self._keys(when, when_path, ("user", "phrases", "tool_result", "instructions", "remembered"))
+        self._keys(when, when_path, ("user", "phrases", "tool_result", "note", "instructions", "remembered"))
         if not set(when) - {"remembered"}:
-            raise self._error(when_path, "needs one of: user, phrases, tool_result, instructions")
+            raise self._error(when_path, "needs one of: user, phrases, tool_result, note, instructions")
         user = tuple(
             self._pattern(text, f"{when_path}.user") for text in self._texts(when, when_path, "user")
         )
         tool, where = self._tool_result(when, when_path)
         wanted = self._text(when, when_path, "instructions")
         instructions = self._pattern(wanted, f"{when_path}.instructions") if wanted else None
+        note_text = self._text(when, when_path, "note")
+        note = self._pattern(note_text, f"{when_path}.note") if note_text else None
         needs = tuple(
             self._need(entry, f"{path}.need[{index}]")
             for index, entry in enumerate(self._list(found, path, "need"))
@@ -182,7 +185,7 @@ class _Reader:
         remember = self._object(found.get("remember", {}), f"{path}.remember")
         if say is None and not calls:
             raise self._error(path, "says and calls nothing; give 'say', 'call' or both")
-        patterns = [*user, instructions] if instructions else user
+        patterns = [*user, *(pattern for pattern in (instructions, note) if pattern is not None)]
         known = {group for pattern in patterns for group in pattern.groupindex}
         known |= {need.slot for need in needs} | set(remembered) | {"heard"}
         if tool is not None:
@@ -201,6 +204,7 @@ class _Reader:
             tool=tool,
             tool_where=where,
             instructions=instructions,
+            note=note,
             remembered=self._object(when.get("remembered", {}), f"{when_path}.remembered"),
             needs=needs,
             remember=remember,

@@ -113,6 +113,7 @@ class _Answer:
         results = [item for item in fresh if item.role == "tool_output"]
         thoughts = [thought for item in results for thought in self._on_result(item)]
         self._outputs.extend(item.id for item in results)
+        thoughts += [thought for item in fresh if item.role == "system" for thought in self._on_note(item)]
         said = [item for item in fresh if item.role == "user"]
         if said:
             self._memory.consumed.update(item.id for item in said)
@@ -150,6 +151,15 @@ class _Answer:
             self._memory.pending = pending
             return [Say(pending.need.ask)]
         return [Say(str(fill(self._book.fallback, {**self._memory.facts, "heard": heard})))]
+
+    def _on_note(self, item: Item) -> list[Thought]:
+        """React to a system's message that the client put into the conversation; mostly there is no rule."""
+        self._memory.consumed.add(item.id)
+        for rule in self._book.rules:
+            found = rule.note.search(item.text or "") if rule.note is not None else None
+            if found is not None and self._remembers(rule):
+                return self._run(rule, _groups(found), {"heard": ""})
+        return []
 
     def _matches(self, rule: Rule, text: str, heard: str) -> dict[str, object] | None:
         if rule.tool is not None or not (rule.user or rule.phrases) or not self._remembers(rule):

@@ -24,20 +24,16 @@ from shared.session.log import (
 )
 from shared.store.event_log import EventLog
 from tests.integration.functions.api_client import Api
-from tests.integration.functions.conftest import AGENTS
 from tests.integration.functions.playing_worker import attach, end, now_ms
 from tests.integration.functions.test_orchestrations import (
     inbox,
     lifecycle_message,
-    own_stack,
     result_of,
     tool_message,
 )
 from tests.integration.functions.test_sessions import in_state, started
 from tests.support.eventually import eventually
-from tests.support.stack import RunningFunctions, Stack
-
-__all__ = ["own_stack"]
+from tests.support.stack import RunningFunctions
 
 ARGUMENTS = '{"amount":500,"account":"DE44 5001"}'
 
@@ -227,31 +223,3 @@ async def test_a_tool_that_ends_with_its_call_is_withdrawn_and_undone(
     assert undone.succeeded
     gone = await approver.post(f"/approvals/{approval_id}", {"decision": "approve"})
     assert gone.problem() == (410, "approval_withdrawn")
-
-
-async def test_a_decision_survives_a_host_that_is_killed_before_and_after_it(
-    own_stack: Stack, tmp_path: Path
-) -> None:
-    ledger = tmp_path / "ledger"
-    settings = {"AGENTS_DIR": str(AGENTS), "LEDGER": str(ledger)}
-    ring = TokenRing(own_stack.signing_keys)
-
-    def dana(functions: RunningFunctions) -> Api:
-        return Api.bearer(functions, ring.issue_approver_token("Dana", 60))
-
-    functions = own_stack.start_functions(**settings)
-    api, approver = Api.application(functions), dana(functions)
-    worker = Api.bearer(functions, ring.issue_service_token("worker-1"))
-    session_id = await started(api, functions)
-    approval_id = await ask(worker, approver, session_id)
-    functions.stop(kill=True)
-
-    functions = own_stack.start_functions(**settings)
-    approver = dana(functions)
-    assert (await approver.post(f"/approvals/{approval_id}", {"decision": "approve"})).status == 200
-    functions.stop(kill=True)  # it may have run the tool, or not yet begun
-
-    own_stack.start_functions(**settings)
-    async with Redis.from_url(own_stack.redis_url, decode_responses=True) as redis:
-        assert (await result_of(redis, session_id)).status == ToolStatus.OK
-    assert set(ledger_of(ledger, session_id)) == {"refund 500 Dana"}

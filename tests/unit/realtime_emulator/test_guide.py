@@ -16,7 +16,7 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "realtime-emulator.md").read_text(
 
 def test_the_example_rule_file_is_valid() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
-    assert len(parse_rulebook(example, "guide").rules) == 6
+    assert len(parse_rulebook(example, "guide").rules) == 7
 
 
 def test_every_option_is_told_and_exists() -> None:

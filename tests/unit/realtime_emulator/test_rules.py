@@ -102,6 +102,23 @@ class Talk:
         return await self.turn(**changes)  # type: ignore[arg-type]
 
 
+async def test_a_systems_message_is_reacted_to_once_and_only_by_its_rule() -> None:
+    talk = Talk(
+        """
+        name: notes
+        rules:
+          - when: {note: 'waits for (?P<whom>\\w+)'}
+            say: We wait for {whom}.
+        """
+    )
+    await talk.hears("Hello.")
+    talk.items.append(Item(id="n1", role="system", text="The refund waits for Dana."))
+    assert await talk.turn() == [Say("We wait for Dana.")]
+    assert await talk.turn() == [Say("Are you still there?")]
+    talk.items.append(Item(id="n2", role="system", text="Somebody coughed."))
+    assert await talk.turn() == [Say("Are you still there?")]
+
+
 async def test_the_first_answer_greets_and_silence_is_noticed() -> None:
     talk = Talk()
     assert await talk.turn() == [Say("Welcome.")]

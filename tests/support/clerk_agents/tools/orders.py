@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.tools import ToolContext, tool
+from shared.tools import ApprovalRule, Filler, ToolContext, tool
 
 # How long a tool works, between its beginning and its effect.
 WORKS_S = 0.5
@@ -44,6 +44,17 @@ async def ship(order: Order, context: ToolContext) -> dict[str, str]:
 async def refund(order: Order, context: ToolContext) -> dict[str, str]:
     """Refund an order."""
     return await _work("refund", context.idempotency_key, order, "refunded", once=False)
+
+
+@tool(
+    execution="durable",
+    idempotent=True,
+    approval=ApprovalRule(question="Credit {order}?"),
+    speak_while_running=Filler(text="Still waiting.", after_s=60),
+)
+async def credit(order: Order, context: ToolContext) -> dict[str, str]:
+    """Give the money of an order back, if a person agrees."""
+    return await _work("credit", context.idempotency_key, order, "credited", once=True)
 
 
 async def _work(name: str, key: str, order: str, done: str, *, once: bool) -> dict[str, str]:
