@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the worker's image: `scripts/worker_image.sh TAG`.
 #
-# With IMAGE_ENGINE=docker (or podman) as anybody would. With buildah (the default where there is no docker) it
+# With IMAGE_ENGINE=docker (or podman) as anybody would. With buildah (the default where no docker runs) it
 # needs no daemon, no user namespace and no registry: without IMAGE_BASE it makes a base of its own, a minimal
 # Debian with Python, by debootstrap (as root).
 set -eu
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 tag=${1:?the name of the image}
 engine=${IMAGE_ENGINE:-}
 if [ -z "$engine" ]; then
-    engine=$(command -v docker >/dev/null && echo docker || echo buildah)
+    engine=$(docker info >/dev/null 2>&1 && echo docker || echo buildah)
 fi
 command -v "$engine" >/dev/null ||
     { echo "worker image: $engine is not installed (Debian: apt-get install buildah debootstrap)." >&2; exit 1; }

@@ -24,7 +24,14 @@ from tests.support.ports import free_port
 from tests.support.stack import Stack
 
 TAG = "localhost/sidetone-worker:test"
-ENGINE = os.environ.get("IMAGE_ENGINE") or ("docker" if shutil.which("docker") else "buildah")
+
+
+def _docker_runs() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "info"], capture_output=True).returncode == 0
+
+
+ENGINE = os.environ.get("IMAGE_ENGINE") or ("docker" if _docker_runs() else "buildah")
 BUILDAH = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
 
