@@ -200,3 +200,50 @@ def test_mistakes_are_told_by_line_and_field(
 
 def test_a_wrong_callers_number_is_not_repeated(directory: Path, agents: AgentCatalog) -> None:
     assert "5550666" not in "".join(told(directory, "callers: {deny: ['5550666']}\n", agents))
+
+
+BILLING = """
+name: billing_line
+description: Hands callers over.
+prompt: prompts/picky.md.j2
+variables: {caller_number: {}, plan: {}}
+tools: [call.transfer, call.add_participant]
+transfer_to: {billing: {to: "+15550111"}}
+participants: {interpreter: {to: "8:acs:ann"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (
+            None,
+            [
+                "outbound: does not allow transfer_to.billing of the agent billing_line. Name the number",
+                "outbound: does not allow participants.interpreter of the agent billing_line. Name the",
+            ],
+        ),
+        (
+            'outbound: {allow: ["+1555*"]}\n',
+            [":1: outbound: does not allow participants.interpreter of the agent billing_line."],
+        ),
+        ('outbound: {allow: ["+1555*"], users: ["8:acs:ann"]}\n', []),
+    ],
+)
+def test_whom_agents_transfer_to_has_to_be_allowed(
+    tmp_path: Path, policy: str | None, told: list[str]
+) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "picky.md.j2").write_text("Be picky.")
+    (tmp_path / "billing_line.yaml").write_text(BILLING)
+    if policy is not None:
+        (tmp_path / POLICY_FILE).write_text(policy)
+    agents = load_agents(tmp_path)
+    if not told:
+        assert load_policy(tmp_path, agents).outbound.users == ("8:acs:ann",)
+        return
+    with pytest.raises(PolicyLoadError) as caught:
+        load_policy(tmp_path, agents)
+    found = [str(problem) for problem in caught.value.problems]
+    assert len(found) == len(told)
+    assert all(any(expected in problem for problem in found) for expected in told), found
