@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import azure.durable_functions as df
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from functions.dependencies import Dependencies
+    from shared.agents.agent import Agent
     from shared.session.model import Session
     from shared.tools.approval import Approval
     from shared.tools.companions import Companion, LateResult
@@ -164,7 +166,20 @@ async def _tool_and_session(
         agent = (await needs.agents()).get(text(payload, "agent") or session.agent)
     except NotFoundError:
         return None
-    return agent.tools.get(text(payload, "tool")), session, sorted(agent.tools)
+    name = text(payload, "tool")
+    tool = agent.tools.get(name)
+    if tool is None and agent.mcp_servers:
+        tool = await _durable_mcp_tool(agent, name, needs)
+    return tool, session, sorted(agent.tools)
+
+
+async def _durable_mcp_tool(agent: Agent, name: str, needs: Dependencies) -> Tool | None:
+    await asyncio.to_thread(import_module, "shared.mcp.durable")
+    from shared.mcp.credentials import SecretStore, process_environment
+    from shared.mcp.durable import durable_tool
+
+    environment = process_environment()
+    return durable_tool(agent, name, SecretStore(environment, needs.settings.key_vault_url), environment)
 
 
 def _context(

@@ -21,8 +21,8 @@ async def connect_servers(settings: WorkerSettings, agents: AgentCatalog) -> Mcp
     if not any(agent.mcp_servers for agent in agents):
         return None
     await asyncio.to_thread(import_module, "shared.mcp.pool")
-    from shared.mcp.credentials import SecretStore
-    from shared.mcp.pool import McpPool, process_environment
+    from shared.mcp.credentials import SecretStore, process_environment
+    from shared.mcp.pool import McpPool
 
     environment = process_environment()
     pool = McpPool(

@@ -62,6 +62,7 @@ SecretName = Annotated[str, AfterValidator(_secret_name)]
 Address = Annotated[str, AfterValidator(_address)]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=24)]
 ToolPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*/-]{1,128}$")]
+ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
 FactName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
@@ -117,6 +118,7 @@ class McpServerSection(_Section):
     arguments: dict[str, FactName] = Field(default_factory=dict[str, str])
     requires: list[FactName] = Field(default_factory=list[str])
     repeatable: list[ToolPattern] = Field(default_factory=list[str])
+    durable: list[ToolName] = Field(default_factory=list[str])
     trust_annotations: bool = False
     timeout_s: float = Field(default=5.0, gt=0, le=MAX_TIMEOUT_S)
     max_concurrency: int = Field(default=8, ge=1, le=100)
@@ -128,6 +130,8 @@ class McpServerSection(_Section):
             raise ValueError("needs either a url or, for development, a command")
         if self.command is not None and (not self.command or self.auth is not None):
             raise ValueError("a command needs at least the program, and takes no auth")
+        if self.command is not None and self.durable:
+            raise ValueError("durable tools need a server with a url")
         return self
 
 
@@ -158,6 +162,7 @@ def _server(name: str, section: McpServerSection) -> McpServer:
         trust_annotations=section.trust_annotations,
         max_result_bytes=section.max_result_bytes,
         arguments=dict(section.arguments),
+        durable=tuple(section.durable),
         requires=tuple(dict.fromkeys((*section.requires, *section.arguments.values()))),
     )
 
@@ -197,6 +202,7 @@ _TYPES = ("bearer", "client_credentials", "header", "managed_identity")
 _FORMS = {
     "tools": "A tool is named as the server names it; * stands for any characters.",
     "repeatable": "A tool is named as the server names it; * stands for any characters.",
+    "durable": "Each tool is named as the server names it.",
     "header": "A header's name, such as x-api-key.",
 }
 

@@ -14,43 +14,27 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import mcp_types as types
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext, IncomingMessage
-from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import SubscriptionLost
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import TypeAdapter
 
 from shared.mcp.breaker import CircuitBreaker
-from shared.mcp.credentials import SecretStore, authentication
+from shared.mcp.client import Answer, call_tool, open_client
+from shared.mcp.credentials import SecretStore
 from shared.mcp.failures import McpError, busy, failure_of, timed_out, unavailable
-from shared.mcp.guarded_http import GuardedClient, trusted_roots
 from shared.mcp.offers import ListedTool
-from shared.mcp.server import HttpEndpoint, McpConnectionSpec, StdioCommand
+from shared.mcp.server import McpConnectionSpec
 from shared.telemetry.logs import get_logger
 
-# The longest answer that is read: many times what a model gets to see of it, little enough to read at once.
-MAX_ANSWER_BYTES = 1 << 20
 MAX_TOOLS = 500
 MAX_PAGES = 20
-# One step of connecting or listing.
-STEP_S = 10.0
 # The tools are listed again this often, for servers that announce nothing.
 REFRESH_S = 300.0
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
 
-IDEMPOTENCY_KEY = "sidetone/idempotency-key"
-
-_ANSWER: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
-    types.CallToolResult | types.InputRequiredResult
-)
 _log = get_logger(__name__)
-# Their records hold what servers send, and so what callers said; ours tell what happened.
-logging.getLogger("mcp").setLevel(logging.CRITICAL)
-logging.getLogger("client").setLevel(logging.CRITICAL)
-
-Answer = types.CallToolResult | types.InputRequiredResult
 
 
 class McpConnection:
@@ -129,7 +113,9 @@ class McpConnection:
                     if client is None or not self._breaker.admit(clock()):
                         raise unavailable(self._title)
                     began = True
-                    answer = await self._request(client, tool, arguments, idempotency_key, inputs, state)
+                    answer = await call_tool(
+                        client, tool, arguments, idempotency_key=idempotency_key, inputs=inputs, state=state
+                    )
         except TimeoutError as error:
             if not began:
                 raise busy(self._title) from error
@@ -153,27 +139,6 @@ class McpConnection:
         self._breaker.succeeded()
         return answer
 
-    async def _request(
-        self,
-        client: Client,
-        tool: str,
-        arguments: Mapping[str, object],
-        idempotency_key: str,
-        inputs: types.InputResponses | None,
-        state: str | None,
-    ) -> Answer:
-        """Send one tools/call. Not by `call_tool`: it holds results against their schema, on this thread."""
-        request = types.CallToolRequest(
-            params=types.CallToolRequestParams(
-                name=tool,
-                arguments=dict(arguments),
-                input_responses=inputs,
-                request_state=state,
-                _meta={IDEMPOTENCY_KEY: idempotency_key},  # pyright: ignore[reportArgumentType]  extra keys are allowed
-            )
-        )
-        return await client.session.send_request(request, _ANSWER)
-
     def _failed(self, now: float) -> None:
         if self._breaker.failed(now):
             _log.error("an MCP server fails and is left alone for a while", extra={"server": self._title})
@@ -186,7 +151,9 @@ class McpConnection:
         while True:
             try:
                 async with AsyncExitStack() as stack:
-                    client = await self._open(stack)
+                    client = await open_client(
+                        stack, self._spec, self._url, self._secrets, asked=_decline, told=self._told
+                    )
                     await self._list(client)
                     attempt = 0
                     self._client = client
@@ -208,32 +175,6 @@ class McpConnection:
             attempt += 1
             pause = min(FIRST_PAUSE_S * 2 ** min(attempt - 1, 10), LONGEST_PAUSE_S)
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, not a secret
-
-    async def _open(self, stack: AsyncExitStack) -> Client:
-        match self._spec.transport:
-            case HttpEndpoint():
-                http = await stack.enter_async_context(
-                    GuardedClient(
-                        await trusted_roots(),
-                        auth=authentication(self._spec.credential, self._url, self._secrets),
-                        max_bytes=MAX_ANSWER_BYTES,
-                        max_connections=self._spec.max_concurrency + 2,
-                    )
-                )
-                server = streamable_http_client(
-                    self._url, http_client=http, max_sse_event_size=MAX_ANSWER_BYTES
-                )
-            case StdioCommand(command=command):
-                server = StdioServerParameters(command=command[0], args=list(command[1:]))
-        client = Client(
-            server,
-            read_timeout_seconds=STEP_S,
-            client_info=types.Implementation(name="sidetone", version="1.0"),
-            message_handler=self._told,
-            elicitation_callback=_decline,
-            cache=None,
-        )
-        return await stack.enter_async_context(client)
 
     async def _watch(self, client: Client) -> None:
         """Keep the list of tools up to date; return or raise when the connection is of no more use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
 import httpx2
+from dotenv import dotenv_values
 from mcp.client.auth import TokenStorage
 from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 KEPT_S = 600.0
 
 ReadSecret = Callable[[str], Awaitable[str]]
+
+
+def process_environment() -> dict[str, str]:
+    """Return what addresses and secrets may name: `.env`, and the environment before it."""
+    return {name: value for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
 
 
 class SecretStore:

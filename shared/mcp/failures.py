@@ -78,6 +78,8 @@ def failure_of(error: BaseException, server: str) -> McpError:
     """
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
+    if isinstance(error, McpError):
+        return error
     if not isinstance(error, MCPError):
         return McpError(
             "mcp_bad_answer", f"The service {server} gave an answer that can't be read.", maybe_ran=True

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-
-from dotenv import dotenv_values
 
 from shared.agents.catalog import Agent, AgentCatalog
 from shared.errors import SidetoneError
@@ -20,11 +17,6 @@ from shared.telemetry.logs import get_logger
 from shared.tools.definition import Tool
 
 _log = get_logger(__name__)
-
-
-def process_environment() -> dict[str, str]:
-    """Return what addresses and secrets may name: `.env`, and the environment before it."""
-    return {name: value for name, value in {**dotenv_values(".env"), **os.environ}.items() if value}
 
 
 class McpPool:

@@ -88,6 +88,7 @@ class McpServer:
     max_result_bytes: how much JSON text of a result the model gets; the rest is cut off.
     arguments: those that the session fills in, by the name of the fact: the model neither sees nor sets them.
     requires: facts that the session must hold before any of the tools may run.
+    durable: of these, what runs as an orchestration: it may wait for a person's approval.
     """
 
     name: str
@@ -98,6 +99,7 @@ class McpServer:
     max_result_bytes: int = 32_768
     arguments: Mapping[str, str] = field(default_factory=dict[str, str])
     requires: tuple[str, ...] = ()
+    durable: tuple[str, ...] = ()
 
     def allows(self, tool: str) -> bool:
         """Return whether the agent gets the server's tool of this name."""

@@ -14,7 +14,8 @@ import mcp_types as types
 from pydantic_core import to_json
 
 from shared.mcp.arguments import SchemaReader
-from shared.mcp.connection import Answer, McpConnection
+from shared.mcp.client import Answer
+from shared.mcp.connection import McpConnection
 from shared.mcp.failures import McpError, unavailable
 from shared.mcp.offers import NotOffered, Offer, offered_name, offers_of
 from shared.mcp.results import error_text, read_result
@@ -29,7 +30,7 @@ from shared.tools.parameters import ArgumentProblem, InvalidArgumentsError
 from shared.tools.refusal import ToolRefusedError
 
 # What the run of a tool gets on top of the server's own time, so that ours is the limit that is met.
-_GRACE_S = 1.0
+GRACE_S = 1.0
 _LONGEST_SCHEMA = 2_000
 
 _NOT_KNOWN = "A tool of {server}, which can't be reached just now. Call it only if the caller asks for it."
@@ -101,9 +102,9 @@ def _tool(source: ServerTools, name: str, offer: Offer | None) -> Tool:
     return Tool(
         name=name,
         description=offer.description if offer else _NOT_KNOWN.format(server=server.name),
-        execution=ToolExecution.INLINE,
+        execution=ToolExecution.DURABLE if _is_durable(server, name) else ToolExecution.INLINE,
         idempotent=offer.repeatable if offer else False,
-        timeout_s=server.connection.timeout_s + _GRACE_S,
+        timeout_s=server.connection.timeout_s + GRACE_S,
         max_result_bytes=server.max_result_bytes,
         parameters=offer.parameters if offer else _OPEN_SCHEMA,
         function=call.function,
@@ -111,6 +112,10 @@ def _tool(source: ServerTools, name: str, offer: Offer | None) -> Tool:
         injection=Injection(types={"context": ToolContext}),
         requires=server.requires,
     )
+
+
+def _is_durable(server: McpServer, name: str) -> bool:
+    return any(offered_name(server, tool) == name for tool in server.durable)
 
 
 class _Call:
@@ -125,7 +130,7 @@ class _Call:
         """Return {"arguments": …} as the server wants them now; raise InvalidArgumentsError."""
         offer = self._source.offers().get(self._name)
         if offer is None:
-            return {"arguments": {}}  # there is nothing to hold them to: `function` says why
+            return {"arguments": None}  # there is nothing to hold them to: `function` says why
         try:
             return self._source.reader(offer).read(arguments_json)
         except InvalidArgumentsError as error:
@@ -137,19 +142,21 @@ class _Call:
 
     @cached_property
     def function(self) -> Callable[..., object]:
-        async def call(arguments: Mapping[str, object], context: ToolContext) -> Mapping[str, object]:
+        async def call(arguments: Mapping[str, object] | None, context: ToolContext) -> Mapping[str, object]:
             return await self._call(arguments, context)
 
         return call
 
-    async def _call(self, arguments: Mapping[str, object], context: ToolContext) -> Mapping[str, object]:
+    async def _call(
+        self, arguments: Mapping[str, object] | None, context: ToolContext
+    ) -> Mapping[str, object]:
         server, connection = self._source.server, self._source.connection
         offer = self._source.offers().get(self._name)
-        if offer is None:
-            if connection.tools is None:
-                raise _refusal(unavailable(server.name))
+        if offer is None or arguments is None:
+            if connection.tools is None or offer is not None:  # not known, or not when this began
+                raise refusal(unavailable(server.name))
             raise ToolRefusedError(f"The service {server.name} has no such tool any more.", code="tool_gone")
-        filled = {**arguments, **filled_in(server, offer, context)}
+        filled = {**arguments, **filled_in(server, context, offer.schema)}
         started = time.perf_counter()
         try:
             answer = await self._answer(connection, offer, filled, context.idempotency_key)
@@ -163,7 +170,7 @@ class _Call:
                     "took_ms": round((time.perf_counter() - started) * 1000),
                 },
             )
-            raise _refusal(error, repeatable=offer.repeatable) from error
+            raise refusal(error, repeatable=offer.repeatable) from error
         return told(server, offer.tool, answer)
 
     async def _answer(
@@ -198,21 +205,24 @@ async def _declined(
     return second
 
 
-def filled_in(server: McpServer, offer: Offer, context: ToolContext) -> dict[str, FactValue]:
-    """Return the arguments that come from the session. Raises ToolRefusedError where a fact is not known."""
-    properties = offer.schema.get("properties")
-    wanted = {
-        argument: fact
-        for argument, fact in server.arguments.items()
-        if isinstance(properties, Mapping) and argument in properties
-    }
-    known = {argument: context.facts.get(fact) for argument, fact in wanted.items()}
-    if missing := sorted(wanted[argument] for argument, value in known.items() if value is None):
-        raise ToolRefusedError(
-            f"This needs {', '.join(missing)}, which is not known yet: find it out with the tool for that.",
-            code="requirements_not_met",
-        )
-    return {argument: value for argument, value in known.items() if value is not None}
+def filled_in(server: McpServer, context: ToolContext, schema: Mapping[str, object]) -> dict[str, FactValue]:
+    """Return the arguments that come from the session, of those that `schema` knows.
+
+    Raises ToolRefusedError where a fact is not known.
+    """
+    properties = schema.get("properties")
+    filled: dict[str, FactValue] = {}
+    for argument, fact in server.arguments.items():
+        if not isinstance(properties, Mapping) or argument not in properties:
+            continue
+        value = context.facts.get(fact)
+        if value is None:
+            raise ToolRefusedError(
+                f"This needs {fact}, which is not known yet: find it out with the tool for that.",
+                code="requirements_not_met",
+            )
+        filled[argument] = value
+    return filled
 
 
 def told(server: McpServer, tool: str, result: types.CallToolResult) -> Mapping[str, object]:
@@ -236,7 +246,8 @@ def told(server: McpServer, tool: str, result: types.CallToolResult) -> Mapping[
     return reading.value
 
 
-def _refusal(error: McpError, *, repeatable: bool = False) -> ToolRefusedError:
+def refusal(error: McpError, *, repeatable: bool = False) -> ToolRefusedError:
+    """Return what the model is told of a call that failed, with what is known of its effect."""
     if not error.maybe_ran or error.code == "result_too_large":
         return ToolRefusedError(error.detail, code=error.code)
     after = (

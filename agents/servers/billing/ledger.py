@@ -99,6 +99,11 @@ class Ledger:
         with self._books() as books:
             return _find(books, member_id, number)
 
+    def has_booked(self, key: str) -> bool:
+        """Return whether something was booked under this key."""
+        with self._books() as books:
+            return books.execute("SELECT 1 FROM entries WHERE key = ?", (key,)).fetchone() is not None
+
     def pay(self, member_id: str, number: str, *, key: str) -> Entry:
         """Pay what is open of an invoice. Raises BillingError where nothing is."""
 

@@ -13,6 +13,7 @@ from shared.agents.catalog import AgentCatalog, load_agents
 from shared.agents.mcp_section import McpServerSection, mcp_servers
 from shared.mcp.credentials import SecretStore
 from shared.mcp.pool import McpPool
+from shared.tools.approval import Approval
 from shared.tools.context import ToolContext
 from shared.tools.execution import ToolOutcome, run_tool
 from shared.tools.facts import Facts
@@ -32,25 +33,31 @@ class Desk:
         return next(iter(await self.pool.equipped(self.agents)))
 
     async def run(
-        self, name: str, arguments: Mapping[str, object] | str = {}, *, agent: Agent | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, object] | str = {},
+        *,
+        agent: Agent | None = None,
+        call: str = "call_1",
     ) -> ToolOutcome:
-        """Run a tool of the agent, once."""
+        """Run a tool of the agent, once; `call` is the tool call's id."""
         given = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
         tools = (agent or await self.agent()).tools
-        return await run_tool(tools[name], given, context())
+        return await run_tool(tools[name], given, context(call=call))
 
     async def output(self, name: str, arguments: Mapping[str, object] | str = {}) -> dict[str, Any]:
         """Run a tool of the agent, once, and return what the model reads."""
         return orjson.loads((await self.run(name, arguments)).output)
 
 
-def context(facts: Mapping[str, str] = {"member_id": "48291734"}) -> ToolContext:
+def context(*, call: str = "call_1", approval: Approval | None = None) -> ToolContext:
     return ToolContext(
         session_id="ses_test",
-        tool_call_id="call_1",
-        idempotency_key="ses_test.call_1",
+        tool_call_id=call,
+        idempotency_key=f"ses_test.{call}",
         agent="desk",
-        facts=Facts(facts),
+        facts=Facts({"member_id": "48291734"}),
+        approval=approval,
     )
 
 
