@@ -421,8 +421,9 @@ var functionsHostSettings = union(
         DURABLE_TASK_SCHEDULER_CONNECTION_STRING: 'Endpoint=${durableTasks!.outputs.endpoint};TaskHub=${hubName};Authentication=ManagedIdentity;ClientID=${functionsIdentity.outputs.clientId}'
       }
     : {
-        // Instead of what host.json says.
+        // Instead of what host.json says; the provider knows its connection by an old name and a new one.
         AzureFunctionsJobHost__extensions__durableTask__storageProvider__type: 'AzureStorage'
+        AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionName: 'AzureWebJobsStorage'
         AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName: 'AzureWebJobsStorage'
       }
 )

@@ -72,7 +72,7 @@ resource app 'Microsoft.App/containerApps@2025-07-01' = {
             {
               type: 'Startup'
               httpGet: { path: '/health', port: port }
-              periodSeconds: 2
+              periodSeconds: 5
               failureThreshold: 10
               initialDelaySeconds: 5
             }

@@ -40,6 +40,7 @@ PLATFORM = {
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "AzureFunctionsJobHost__extensions__durableTask__storageProvider__type",
+    "AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionName",
     "AzureFunctionsJobHost__extensions__durableTask__storageProvider__connectionStringName",
 }
 
