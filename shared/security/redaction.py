@@ -47,7 +47,7 @@ _KEPT = r"""
         (?<![A-Za-z0-9_])(?:
             00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}
           | ses_[0-9a-z]{26}(?:\.(?:call|fc)_[A-Za-z0-9]{4,64})?
-          | (?:rtc|call|fc|item|resp|event|evt|msg|conv|sess)_(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{4,64}
+          | (?:apr|rtc|call|fc|item|resp|event|evt|msg|conv|sess)_(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{4,64}
           | [0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}
           | (?=[0-9]*[a-f])[0-9a-f]{32}
         )(?![A-Za-z0-9_])

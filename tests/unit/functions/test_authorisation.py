@@ -10,7 +10,14 @@ from typing import Any, cast
 import azure.functions as func
 import pytest
 
-from functions.authorisation import OPERATOR_ROLE, Caller, authorise, check_may_see, check_operator
+from functions.authorisation import (
+    APPROVER_ROLE,
+    OPERATOR_ROLE,
+    Caller,
+    authorise,
+    check_may_see,
+    check_operator,
+)
 from functions.dependencies import Dependencies
 from functions.routes.operation import Access
 from shared.errors import ForbiddenError, NotFoundError, SidetoneError
@@ -121,3 +128,43 @@ def test_client_and_service_tokens_do_not_stand_in_for_each_other() -> None:
     with pytest.raises(ForbiddenError) as forbidden:
         authorise(request(authorization=f"Bearer {client}"), Access.CLIENT, new_session_id(), needs())
     assert forbidden.value.code == "client_token_other_session"
+
+
+# Approvers
+
+
+def test_an_approvers_token_names_a_person_who_is_no_operator() -> None:
+    token = RING.issue_approver_token("Dana Cole", 60)
+    caller = authorise(request(authorization=f"Bearer {token}"), Access.APPROVER, "", needs())
+    assert caller == Caller(principal="approver:Dana Cole", operator=False, name="Dana Cole")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [RING.issue_service_token("w1"), RING.issue_client_token(new_session_id(), 60), "nonsense"],
+    ids=["a worker's", "a browser's", "none of ours"],
+)
+def test_no_other_token_decides_approvals(token: str) -> None:
+    with pytest.raises(SidetoneError) as error:
+        authorise(request(authorization=f"Bearer {token}"), Access.APPROVER, "", needs())
+    assert error.value.code == "approver_token_invalid"
+
+
+def test_a_signed_in_approver_needs_the_role_and_an_operator_is_none() -> None:
+    signed_in = needs(api_auth="easy_auth", website_auth_enabled=True)
+
+    def user(*roles: str, **more: str) -> func.HttpRequest:
+        return request(
+            x_ms_client_principal_id="u1",
+            x_ms_client_principal_name="dana@example.com",
+            x_ms_client_principal=principal_header(*roles),
+            **more,
+        )
+
+    caller = authorise(user(APPROVER_ROLE), Access.APPROVER, "", signed_in)
+    assert (caller.name, caller.operator) == ("dana@example.com", False)
+    token = RING.issue_approver_token("Dana", 60)
+    for asked in (user(OPERATOR_ROLE), user(), user(authorization=f"Bearer {token}")):
+        with pytest.raises(ForbiddenError) as error:
+            authorise(asked, Access.APPROVER, "", signed_in)
+        assert error.value.code == "approver_role_required"
