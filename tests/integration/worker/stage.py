@@ -97,14 +97,16 @@ class ControlPlaneStandIn:
 
 class Stage:
     """Use as an async context manager; `worker_environment` overrides settings of the worker, and
-    `emulator_options` come on top of the realtime emulator's."""
+    `emulator_options` come on top of the realtime emulator's. agents: who is played, with their rules."""
 
     def __init__(
         self,
         directory: Path,
         worker_environment: Mapping[str, str] = {},
         emulator_options: Sequence[str] = (),
+        agents: Path = DESK,
     ) -> None:
+        self._agents = agents
         self._redis_server = start_redis(free_port(), directory / "redis")
         self.proxy = TcpProxy(self._redis_server.port)
         self.control_plane = ControlPlaneStandIn()
@@ -126,7 +128,7 @@ class Stage:
             "REDIS_URL": f"redis://127.0.0.1:{self.proxy.port}/0",
             "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{self._emulator_port}",
             "AZURE_OPENAI_API_KEY": API_KEY,
-            "AGENTS_DIR": str(DESK),
+            "AGENTS_DIR": str(self._agents),
             "SIGNING_KEYS": "k1:" + base64.b64encode(b"0123456789abcdef" * 2).decode(),
             "CONTROL_PLANE_URL": f"http://127.0.0.1:{self.control_plane.port}",
             "WORKER_PORT": str(self.worker_port),
@@ -181,7 +183,7 @@ class Stage:
                 title="the realtime emulator",
                 command=[
                     sys.executable, "-m", "emulators", "realtime", "--port", str(self._emulator_port),
-                    "--api-key", API_KEY, "--mind", str(DESK / "desk.rules.yaml"),
+                    "--api-key", API_KEY, "--mind-dir", str(self._agents),
                     *options, *self._emulator_options,
                 ],
                 environment=self._environment,
@@ -218,7 +220,7 @@ class Stage:
         """
         session_id = new_session_id()
         self._placed.append(session_id)
-        agent = load_agents(DESK).get(agent_name)
+        agent = load_agents(self._agents).get(agent_name)
         await self.sessions.create(
             Session(
                 session_id=session_id,
@@ -265,6 +267,11 @@ class Stage:
         async with self.http.post(url, json=body) as response:
             text = await response.text()
             assert response.status < 300, f"{path}: {response.status} {text}"
+            return await response.json()
+
+    async def ask_emulator(self, path: str) -> dict[str, object]:
+        async with self.http.get(f"http://127.0.0.1:{self._emulator_port}{path}") as response:
+            assert response.status == 200, f"{path}: {response.status}"
             return await response.json()
 
     async def command(self, session_id: str, command: Command) -> None:
