@@ -22,6 +22,7 @@ class Ports:
     functions: int = _port(7071, "SIDETONE_PORT_FUNCTIONS", "the Functions host")
     worker: int = _port(8080, "SIDETONE_PORT_WORKER", "the worker's health endpoints")
     communication: int = _port(9010, "SIDETONE_PORT_COMMUNICATION", "the Communication Services emulator")
+    billing: int = _port(7090, "SIDETONE_PORT_BILLING", "the example billing system")
     traces: int = _port(4318, "SIDETONE_PORT_TRACES", "the trace sink")
 
     @classmethod

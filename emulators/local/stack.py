@@ -3,7 +3,8 @@
 The product's own processes get settings and nothing else: the same ones that they would have in
 Azure. Where the environment or `.env` already names a real service, that is used and no emulator
 is started in its place: AZURE_OPENAI_ENDPOINT (or PROVIDER=openai), ACS_ENDPOINT or
-ACS_CONNECTION_STRING, REDIS_URL, OTEL_EXPORTER_OTLP_ENDPOINT or APPLICATIONINSIGHTS_CONNECTION_STRING.
+ACS_CONNECTION_STRING, REDIS_URL, OTEL_EXPORTER_OTLP_ENDPOINT or APPLICATIONINSIGHTS_CONNECTION_STRING,
+BILLING_MCP_URL.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         needed.append("communication")
         settings |= carrier.settings
         parts.append(carrier.part)
+    if "BILLING_MCP_URL" not in given:
+        needed.append("billing")
+        settings["BILLING_MCP_URL"] = f"http://127.0.0.1:{ports.billing}/mcp"
+        settings["BILLING_MCP_TOKEN"] = given.get("BILLING_MCP_TOKEN") or secrets.token_urlsafe(24)
+        parts.append(_billing({**environment, **settings}, ports.billing, run_directory))
     function_key = secrets.token_urlsafe(24)
     parts.append(
         _functions({**environment, **settings, **telephony}, ports.functions, run_directory, function_key)
@@ -174,6 +180,19 @@ def _functions(environment: Mapping[str, str], port: int, run_directory: Path, f
     options = [str(REPOSITORY), "--port", str(port), "--auth", "--keys", str(_keys_file(run_directory))]
     options += ["--db", str(run_directory / "functions" / "durable.sqlite")]
     return _emulator("functions", "the Functions host", environment, options)
+
+
+def _billing(environment: Mapping[str, str], port: int, run_directory: Path) -> Part:
+    """The system that the example's billing agent reaches over MCP."""
+    books = run_directory / "functions" / "billing.sqlite"
+    command = [sys.executable, "-m", "agents.servers.billing", "--port", str(port), "--db", str(books)]
+    return Part(
+        name="billing",
+        title="the example billing system",
+        command=command,
+        environment=environment,
+        directory=REPOSITORY,
+    )
 
 
 def _emulator(name: str, title: str, environment: Mapping[str, str], options: list[str]) -> Part:

@@ -44,7 +44,7 @@ def names(stack: Stack) -> list[str]:
 def test_all_parts_are_local_by_default(environment: dict[str, str], tmp_path: Path) -> None:
     stack = plan(environment, tmp_path)
 
-    assert names(stack) == ["redis", "traces", "realtime", "communication", "functions", "worker"]
+    assert names(stack) == ["redis", "traces", "realtime", "communication", "billing", "functions", "worker"]
     assert set(stack.needed_ports) == set(names(stack))
     worker = stack.parts[-1].environment
     assert worker["REDIS_URL"] == "redis://127.0.0.1:6390/0"
