@@ -8,7 +8,15 @@ import pytest
 
 from shared.session.commands import EndCall, Say
 from shared.session.jobs import LifecycleEvent
-from shared.session.log import AgentTurn, CommandReceived, ToolCalled, ToolFinished, ToolStatus, UserTurn
+from shared.session.log import (
+    AgentTurn,
+    CommandReceived,
+    ToolCalled,
+    ToolFinished,
+    ToolProgressed,
+    ToolStatus,
+    UserTurn,
+)
 from shared.session.model import EndReason, SessionState
 from tests.integration.worker.stage import Stage
 from tests.support.eventually import eventually
@@ -31,6 +39,23 @@ async def test_it_greets_hears_calls_a_tool_and_answers(stage: Stage) -> None:
     session = await stage.sessions.get(session_id)
     assert session.usage.responses >= 3
     assert session.usage.input_tokens > session.usage.cached_tokens > 0
+
+
+async def test_a_tool_tells_its_progress_and_is_cancelled_when_the_caller_speaks(stage: Stage) -> None:
+    session_id, call_id = await stage.talk()
+    await stage.say(call_id, "ponder")
+    await stage.wait_entry(session_id, AgentTurn, lambda turn: turn.text == "I have begun to think.")
+    await stage.say(call_id, "look up 7")
+    cancelled = await stage.wait_entry(session_id, ToolFinished)
+    assert (cancelled.name, cancelled.status) == ("ponder", ToolStatus.CANCELLED)
+    assert [entry.text for entry in await stage.entries(session_id, ToolProgressed)] == [
+        "I have begun to think."
+    ]
+    await stage.wait_entry(session_id, AgentTurn, lambda turn: "49" in turn.text)
+    await eventually(
+        lambda: f"{session_id}.{cancelled.tool_call_id} stopped" in stage.ledger.read_text(),
+        what="the tool itself was stopped",
+    )
 
 
 async def test_parallel_calls_are_answered_in_one_response(stage: Stage) -> None:

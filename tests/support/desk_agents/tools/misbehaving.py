@@ -57,6 +57,18 @@ async def slow_book(context: ToolContext, day: str = "monday") -> dict[str, str]
     return _entered(context, day)
 
 
+@tool(cancel_on_interrupt=True, timeout_s=30)
+async def ponder(context: ToolContext) -> dict[str, str]:
+    """Say that thinking has begun, and think until interrupted; the ledger shows that."""
+    await context.progress("I have begun to think.")
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        _entered(context, "stopped")
+        raise
+    return {}
+
+
 async def _gate() -> None:
     gate = Path(os.environ["DESK_LEDGER"]).with_suffix(".gate")
     while not gate.exists():
