@@ -359,7 +359,7 @@ class SessionRunner:
         """Whether the call is gone because we had it transferred."""
         log = self._services.event_log
         newest = await until_redis_answers(lambda: log.tail(self.session_id, LOOKED_AT))
-        return was_handed_over(line.entry for line in newest)
+        return was_handed_over((line.entry for line in newest), now_ms())
 
     async def _inbox(self) -> None:
         """Feed commands to the core in their order. The cursor moves with the records they cause."""

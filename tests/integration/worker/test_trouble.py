@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -71,7 +72,7 @@ async def test_a_sip_call_that_is_gone_before_anybody_attaches_was_hung_up(stage
 async def test_a_sip_call_that_leaves_after_its_transfer_was_asked_for_was_transferred(stage: Stage) -> None:
     session_id, call_id = await stage.place_call(transport=Transport.SIP)
     await stage.wait_state(session_id, SessionState.ACTIVE)
-    asked = CallEvent(event=CallEventKind.TRANSFER_ASKED, at_ms=1)
+    asked = CallEvent(event=CallEventKind.TRANSFER_ASKED, at_ms=int(time.time() * 1000))
     await stage.log.append(session_id, [asked])
     await stage.emulate(f"/_emu/calls/{call_id}/hang-up", {})
     session = await stage.wait_state(session_id, SessionState.ENDED)
