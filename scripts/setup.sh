@@ -67,7 +67,8 @@ fi
 
 rm -f "$installed"
 echo "setup: installing $(grep -c '^[a-z0-9].*==' "$lock") locked packages (the first time takes a minute or two)"
-"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r "$lock" ||
+# The lock names everything, so nothing is to be resolved.
+"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r "$lock" ||
     fail "the locked packages could not be installed (see above); run make setup again when the cause is mended."
 cp "$lock" "$installed"
 echo "setup: ready"

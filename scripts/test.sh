@@ -20,8 +20,14 @@ phase() {
     esac
 }
 
-phase "second executor" "$python" -m tests.support.second_executor
-phase "unit and integration" "$python" -m pytest tests/unit tests/integration -n 2 --dist loadgroup
+# Is installed meanwhile; only integration tests use it.
+"$python" -m tests.support.second_executor &
+executor=$!
+trap 'kill "$executor" 2>/dev/null' EXIT
+
+phase "unit" "$python" -m pytest tests/unit -n 2
+phase "second executor" wait "$executor"
+phase "integration" "$python" -m pytest tests/integration -n 2 --dist loadgroup
 phase "end to end" "$python" -m pytest tests/e2e -n 2 --dist loadfile
 
 if [ -n "$failed" ]; then

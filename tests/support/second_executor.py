@@ -71,7 +71,15 @@ def set_up() -> int:
         print(f"second executor: skipped, {NO_PYTHON}")
         return 0
     print(f"second executor: installing into {ENVIRONMENT.name} ...", flush=True)
-    install = [str(_python_in_environment()), "-m", "pip", "install", "--quiet", "--require-hashes"]
+    install = [
+        str(_python_in_environment()),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--no-deps",
+    ]
     steps = (
         [python, "-m", "venv", "--clear", str(ENVIRONMENT)],
         [*install, "--disable-pip-version-check", "-r", str(LOCK_FILE)],
