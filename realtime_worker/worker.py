@@ -134,7 +134,7 @@ async def run_worker(settings: WorkerSettings) -> None:
                 keep("renew", lambda: renew_forever(services, roster)),
                 keep("listen", lambda: listen_forever(lambda: WakeUps(redis, settings.worker_id), roster)),
                 keep("outbox", control_plane.deliver_forever),
-                tasks.create_task(_check_provider(provider), name="check provider"),
+                tasks.create_task(check_provider(provider), name="check provider"),
             ]
             # Before we say that we are ready: the control plane starts calls only where a worker has room.
             with contextlib.suppress(UnavailableError):
@@ -166,7 +166,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     _log.info("worker stopped")
 
 
-async def _check_provider(provider: RealtimeProvider) -> None:
+async def check_provider(provider: RealtimeProvider) -> None:
     """Say at the start what the first call would find out: a wrong address, role or deployment.
 
     It keeps nobody from starting: a role that was just given is not known everywhere for some minutes.

@@ -51,9 +51,13 @@ foreach ($provider in $providers) {
 
 # --- who deploys --------------------------------------------------------------------------------
 $principal = Setting 'AZURE_PRINCIPAL_ID' ''
+$roles = $null
 if ($principal) {
     $roles = az role assignment list --assignee $principal --scope "/subscriptions/$subscription" `
         --include-inherited --include-groups --query '[].roleDefinitionName' -o tsv 2>$null
+}
+# Not everybody may read who has which role; then the deployment itself will tell.
+if ($principal -and $LASTEXITCODE -eq 0) {
     if (-not ($roles | Where-Object { $_ -in 'Owner', 'Contributor' })) {
         Say 'The deploying identity may not create resources: give it the role Contributor on the subscription.'
     }

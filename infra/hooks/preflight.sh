@@ -46,9 +46,10 @@ done
 
 # --- who deploys --------------------------------------------------------------------------------
 principal=${AZURE_PRINCIPAL_ID:-}
-if [ -n "$principal" ]; then
-    roles=$(az role assignment list --assignee "$principal" --scope "/subscriptions/$subscription" \
-        --include-inherited --include-groups --query '[].roleDefinitionName' -o tsv 2>/dev/null)
+# Not everybody may read who has which role; then the deployment itself will tell.
+if [ -n "$principal" ] && roles=$(az role assignment list --assignee "$principal" \
+    --scope "/subscriptions/$subscription" --include-inherited --include-groups \
+    --query '[].roleDefinitionName' -o tsv 2>/dev/null); then
     echo "$roles" | grep -qxE 'Owner|Contributor' ||
         say "The deploying identity may not create resources: give it the role Contributor on the subscription."
     echo "$roles" | grep -qxE 'Owner|User Access Administrator|Role Based Access Control Administrator' ||

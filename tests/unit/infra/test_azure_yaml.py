@@ -130,6 +130,7 @@ def test_every_action_is_pinned_and_nothing_may_write_by_default(path: Path) -> 
 def test_what_the_checks_run() -> None:
     jobs = workflow("checks.yml")["jobs"]
     assert jobs["tests"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert jobs["tests"]["env"] == {"PYTHON": "python${{ matrix.python }}"}
     ran = {step.get("run", "") for job in jobs.values() for step in job["steps"]}
     assert {"make check", "make test", "make package-test", "make image-test"} <= ran
     (templates,) = [run for run in ran if "az bicep build" in run]

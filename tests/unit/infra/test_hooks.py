@@ -153,6 +153,11 @@ def test_an_environment_that_exists_may_use_up_its_own_quota(preflight: Stage) -
     assert preflight.run("preflight.sh").returncode == 0
 
 
+def test_who_may_not_read_roles_is_not_told_that_they_are_missing(preflight: Stage) -> None:
+    preflight.answers["role assignment list"] = None
+    assert preflight.run("preflight.sh").returncode == 0
+
+
 def test_another_backend_needs_no_scheduler(preflight: Stage) -> None:
     preflight.answers["provider show"] = ""
     assert preflight.run("preflight.sh", DURABLE_BACKEND="storage").returncode == 0
