@@ -177,13 +177,18 @@ class UsageView(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class SessionView(msgspec.Struct, kw_only=True, frozen=True):
-    """A session. Times are ISO 8601, UTC."""
+    """A session. Times are ISO 8601, UTC. `agent` began the call, `current_agent` speaks now.
+
+    `facts`: the names of what tools have made known.
+    """
 
     session_id: str
     state: Literal["created", "connecting", "active", "ended", "archived"]
     transport: str
     agent: str
     agent_version: str
+    current_agent: str
+    facts: list[str]
     created_at: str
     connected_at: str | None
     ended_at: str | None

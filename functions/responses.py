@@ -60,6 +60,8 @@ def session_view(session: Session) -> SessionView:
         transport=session.transport.value,
         agent=session.agent,
         agent_version=session.agent_version,
+        current_agent=session.current_agent,
+        facts=sorted(session.standing.facts) if session.standing else [],
         created_at=iso_time(session.created_at_ms),
         connected_at=iso_time(session.connected_at_ms) if session.connected_at_ms else None,
         ended_at=iso_time(session.ended_at_ms) if session.ended_at_ms else None,

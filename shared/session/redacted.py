@@ -16,7 +16,8 @@ def redacted(entry: LogEntry) -> LogEntry:
     match entry:
         case ToolCalled(redact=names, arguments=arguments) if names:
             return replace(entry, arguments=mask_fields(arguments, names))
-        case ToolFinished(redact=names, output=output) if names:
-            return replace(entry, output=mask_fields(output, names))
+        case ToolFinished(redact=names, output=output, facts=facts) if names:
+            known = {name: value for name, value in facts.items() if name not in names}
+            return replace(entry, output=mask_fields(output, names), facts=known)
         case _:
             return entry
