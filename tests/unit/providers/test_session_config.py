@@ -74,3 +74,25 @@ def test_an_update_of_a_running_call_leaves_the_model_alone() -> None:
     assert (update["type"], update["event_id"]) == ("session.update", "cfg_3")
     assert "model" in session
     assert update["session"] == {name: value for name, value in session.items() if name != "model"}
+
+
+@pytest.mark.parametrize("transport", [Transport.WEBRTC, Transport.SIP, Transport.ACS])
+@pytest.mark.parametrize("announced", [False, True])
+def test_until_the_announcement_is_heard_the_service_neither_answers_nor_stops(
+    transport: Transport, announced: bool
+) -> None:
+    session = realtime_session(
+        load_agents(DESK).get("careful"),
+        variables={},
+        model="gpt-realtime",
+        transcription_model="",
+        transport=transport,
+        announced=announced,
+    )
+    detection = cast("dict[str, object]", audio(session, "input")["turn_detection"])
+    assert (detection["create_response"], detection["interrupt_response"]) == (announced, announced)
+
+
+def test_other_agents_are_answered_from_the_start() -> None:
+    detection = cast("dict[str, object]", audio(session_for(Transport.WEBRTC), "input")["turn_detection"])
+    assert (detection["create_response"], detection["interrupt_response"]) == (True, True)
