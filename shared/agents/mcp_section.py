@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, assert_never
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from shared.agents.problems import did_you_mean
@@ -22,6 +30,13 @@ from shared.mcp.server import (
     NoCredential,
     SecretHeader,
     StdioCommand,
+)
+from shared.tools.approval import (
+    DEFAULT_EXPIRES_S,
+    LONGEST_EXPIRES_S,
+    MAX_QUESTION_CHARS,
+    ApprovalRule,
+    names_in,
 )
 from shared.tools.definition import DEFAULT_MAX_RESULT_BYTES, LARGEST_MAX_RESULT_BYTES
 
@@ -108,6 +123,24 @@ AuthSection = Annotated[
 ]
 
 
+class ApprovalSection(_Section):
+    """When a person has to agree before one of the server's tools is called. See ApprovalRule."""
+
+    question: Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUESTION_CHARS)]
+    above: dict[str, float] = Field(default_factory=dict[str, float])
+    expires_s: float = Field(default=DEFAULT_EXPIRES_S, gt=0, le=LONGEST_EXPIRES_S)
+
+    @field_validator("question")
+    @classmethod
+    def _is_a_template(cls, question: str) -> str:
+        names_in(question)
+        return question
+
+    def rule(self) -> ApprovalRule:
+        """Return the rule that is written."""
+        return ApprovalRule(question=self.question, above=self.above, expires_s=self.expires_s)
+
+
 class McpServerSection(_Section):
     """One MCP server. What the fields mean is told by shared.mcp.server."""
 
@@ -119,6 +152,7 @@ class McpServerSection(_Section):
     requires: list[FactName] = Field(default_factory=list[str])
     repeatable: list[ToolPattern] = Field(default_factory=list[str])
     durable: list[ToolName] = Field(default_factory=list[str])
+    approvals: dict[ToolName, ApprovalSection] = Field(default_factory=dict[str, ApprovalSection])
     trust_annotations: bool = False
     timeout_s: float = Field(default=5.0, gt=0, le=MAX_TIMEOUT_S)
     max_concurrency: int = Field(default=8, ge=1, le=100)
@@ -132,6 +166,8 @@ class McpServerSection(_Section):
             raise ValueError("a command needs at least the program, and takes no auth")
         if self.command is not None and self.durable:
             raise ValueError("durable tools need a server with a url")
+        if inline := sorted(self.approvals.keys() - set(self.durable)):
+            raise ValueError(f"{inline[0]} can wait for an approval only if it is listed under durable")
         return self
 
 
@@ -163,6 +199,7 @@ def _server(name: str, section: McpServerSection) -> McpServer:
         max_result_bytes=section.max_result_bytes,
         arguments=dict(section.arguments),
         durable=tuple(section.durable),
+        approvals={tool: approval.rule() for tool, approval in section.approvals.items()},
         requires=tuple(dict.fromkeys((*section.requires, *section.arguments.values()))),
     )
 
@@ -203,6 +240,7 @@ _FORMS = {
     "tools": "A tool is named as the server names it; * stands for any characters.",
     "repeatable": "A tool is named as the server names it; * stands for any characters.",
     "durable": "Each tool is named as the server names it.",
+    "approvals": "Each tool is named as the server names it.",
     "header": "A header's name, such as x-api-key.",
 }
 

@@ -31,6 +31,7 @@ from shared.tools.approval import MAX_QUESTION_CHARS, Approval
 from shared.tools.context import ToolContext
 from shared.tools.definition import Tool
 from shared.tools.injection import Injection
+from shared.tools.options import DurableOptions
 from shared.tools.parameters import ArgumentProblem, InvalidArgumentsError
 
 # How often a server may ask in one call.
@@ -62,6 +63,7 @@ def durable_tool(
                     reader=call,
                     injection=Injection(types={"context": ToolContext}),
                     requires=server.requires,
+                    durable=DurableOptions(approval=server.approvals.get(tool)),
                 )
     return None
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
+from shared.tools.approval import ApprovalRule
+
 # How far the service's own time goes; a tool of an agent's own may take as long.
 MAX_TIMEOUT_S = 29.0
 
@@ -89,6 +91,7 @@ class McpServer:
     arguments: those that the session fills in, by the name of the fact: the model neither sees nor sets them.
     requires: facts that the session must hold before any of the tools may run.
     durable: of these, what runs as an orchestration: it may wait for a person's approval.
+    approvals: of those, what needs one before it is called, and when.
     """
 
     name: str
@@ -100,6 +103,7 @@ class McpServer:
     arguments: Mapping[str, str] = field(default_factory=dict[str, str])
     requires: tuple[str, ...] = ()
     durable: tuple[str, ...] = ()
+    approvals: Mapping[str, ApprovalRule] = field(default_factory=dict[str, ApprovalRule])
 
     def allows(self, tool: str) -> bool:
         """Return whether the agent gets the server's tool of this name."""

@@ -51,7 +51,7 @@ class ApprovalNeededError(BaseException):
 
 
 def exceeds(above: Mapping[str, float], arguments: Mapping[str, object]) -> bool:
-    """Return whether an argument is above its limit. One that is no number is: a person shall look at it."""
+    """Return whether an argument is above its limit. One that is missing or no number is: a person looks."""
     return any(_number(arguments.get(name)) > Decimal(str(limit)) for name, limit in above.items())
 
 
@@ -84,8 +84,6 @@ class _Blanks(dict[str, object]):
 
 
 def _number(value: object) -> Decimal:
-    if value is None:
-        return Decimal("-Infinity")
     try:
         number = Decimal(str(value))
     except InvalidOperation:

@@ -8,7 +8,12 @@ import pytest
 
 from shared.agents.catalog import load_agents
 from shared.agents.problems import AgentLoadError
+from shared.mcp.credentials import SecretStore
+from shared.mcp.durable import durable_tool
 from shared.mcp.server import ClientCredentials, HttpEndpoint, ManagedIdentity, SecretHeader, StdioCommand
+from shared.tools.approval_gate import ApprovalAsked
+from shared.tools.context import ToolContext
+from shared.tools.execution import attempt_tool
 
 # What is required has to be set by somebody.
 VERIFY = """
@@ -121,3 +126,44 @@ def test_an_address_holds_no_credential(tmp_path: Path, url: str, told: str) -> 
 )
 def test_a_server_is_somewhere_and_is_allowed_something(tmp_path: Path, section: str, told: str) -> None:
     assert told in problem(tmp_path, f"  billing: {section}\n")
+
+
+async def test_a_tool_can_need_an_approval_by_what_the_agent_says_of_it(tmp_path: Path) -> None:
+    load(
+        tmp_path,
+        """
+  billing:
+    url: http://127.0.0.1:9/mcp
+    tools: [refund_payment, list_invoices]
+    durable: [refund_payment]
+    approvals:
+      refund_payment: {question: "Refund {amount} dollars of {invoice}?", above: {amount: 100}, expires_s: 60}
+""",
+    )
+    agent = load_agents(tmp_path).get("desk")
+    found = durable_tool(agent, "billing__refund_payment", SecretStore({}, ""), {})
+    assert found is not None
+    context = ToolContext(session_id="s", tool_call_id="c", idempotency_key="k", agent="desk")
+    asked = await attempt_tool(found, '{"amount": 250, "invoice": "INV-1"}', context)
+    assert asked == ApprovalAsked(question="Refund 250 dollars of INV-1?", expires_s=60)
+    assert isinstance(await attempt_tool(found, '{"invoice": "INV-1"}', context), ApprovalAsked)
+
+
+@pytest.mark.parametrize(
+    ("approvals", "told"),
+    [
+        ('{list_invoices: {question: "Sure?"}}', "only if it is listed under durable"),
+        ("{refund_payment: {}}", "is required"),
+        ('{refund_payment: {question: "{amount:.2f}?"}}', "not the name of a parameter"),
+        ('{refund_payment: {question: "Sure?", expires_s: 0}}', "greater than 0"),
+    ],
+)
+def test_a_rule_that_could_not_be_kept_is_refused(tmp_path: Path, approvals: str, told: str) -> None:
+    section = f"""
+  billing:
+    url: http://127.0.0.1:9/mcp
+    tools: [refund_payment, list_invoices]
+    durable: [refund_payment]
+    approvals: {approvals}
+"""
+    assert told in problem(tmp_path, section)

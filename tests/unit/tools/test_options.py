@@ -194,4 +194,4 @@ def test_amounts_are_compared_as_they_are() -> None:
     assert exceeds(above, {"amount": str(Decimal("1E+3"))})
     assert exceeds(above, {"amount": "a hundred"}), "what is no number is looked at by a person"
     assert exceeds(above, {"amount": "NaN"})
-    assert not exceeds(above, {})
+    assert exceeds(above, {}), "so is what is missing, as where a rule names it wrongly"
