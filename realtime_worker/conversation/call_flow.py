@@ -45,11 +45,11 @@ _RECORDING_KNOWN = frozenset({CallEventKind.RECORDING_STARTED, CallEventKind.REC
 class CallActions:
     """What a conversation can be told to do.
 
-    greet: says the greeting, once. leave: says last words, if there are any, and ends with a reason.
-    finish: ends with it at once.
+    greet: says the greeting, unless there is none or it was said; returns whether it does.
+    leave: says last words, if there are any, and ends with a reason. finish: ends with it at once.
     """
 
-    greet: Callable[[], None]
+    greet: Callable[[], bool]
     leave: Callable[[str, str, int], list[Effect]]
     finish: Callable[[str, int], list[Effect]]
 
@@ -165,18 +165,18 @@ class CallFlow:
         if self._consent.refused:
             goodbye = self._consent.goodbye
             return [*effects, *self._actions.leave(EndReason.CONSENT_REFUSED, goodbye, now_ms)]
-        return [*effects, *self._settled(now_ms)] if self._consent.settled and not before else effects
+        if before or not self._consent.settled:
+            return effects
+        if self._actions.greet():
+            self._responses.reply_later()  # the greeting is the reply
+        return [*effects, *self._ask_recording(now_ms)]
 
     def _announced(self, noted: list[Effect], now_ms: int) -> list[Effect]:
         """Go on after the announcement, if `noted` says that it was heard."""
         if not noted:
             return []
-        lifted = self._consent.lift(self._cast.configuration)
-        return [*noted, *lifted, *(self._settled(now_ms) if self._consent.settled else [])]
-
-    def _settled(self, now_ms: int) -> list[Effect]:
         self._actions.greet()
-        return self._ask_recording(now_ms)
+        return [*noted, *self._consent.lift(self._cast.configuration), *self._ask_recording(now_ms)]
 
     def _ask_recording(self, now_ms: int) -> list[Effect]:
         if not self._records or not self._consent.settled:

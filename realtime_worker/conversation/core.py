@@ -281,13 +281,14 @@ class Conversation:
         lost = [*self._tools.resend(), *self._keypad.resend()] if self._own is None else []
         return [*lost, *self._tools.take_up(now_ms), *self._notices.send()]
 
-    def _greet(self) -> None:
-        """Say the greeting unless it has been said, or something has to come before it."""
-        if not self._call.settled:
-            return
-        if not self._greeted and self._setup.greeting:
-            self._responses.want_utterance(Utterance(key="greeting", text=self._setup.greeting))
+    def _greet(self) -> bool:
+        """Say the greeting unless it was said, or something comes before it; return whether it is said now."""
+        if self._greeted or not self._call.settled:
+            return False
         self._greeted = True
+        if self._setup.greeting:
+            self._responses.want_utterance(Utterance(key="greeting", text=self._setup.greeting))
+        return bool(self._setup.greeting)
 
     def _found_last(self, item: Event, now_ms: int) -> list[Effect]:
         """Take what was said or asked last while nobody listened."""

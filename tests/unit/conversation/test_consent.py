@@ -232,8 +232,17 @@ def test_consent_that_is_given_opens_the_call() -> None:
     assert words_asked_for(scene) == [WORDS, "Hello."]
     scene.say("conversation.item.added", item={"id": "o", "type": "function_call_output", "call_id": "c1"})
     speak(scene, "r3", "Hello.")
+    scene.wait(5_000)
+    assert words_asked_for(scene) == [WORDS, "Hello."], "which is the reply to the answer"
     scene.respond("r4", call_item("c2", "look_up"))
     assert [run.tool_call_id for run in scene.wanted(RunInline)] == ["c2"]
+
+
+def test_without_a_greeting_the_model_goes_on_by_itself() -> None:
+    scene = begun(ASKED, greeting="")
+    announce(scene)
+    answer(scene, '{"given": true}')
+    assert words_asked_for(scene) == [WORDS, ""]
 
 
 def test_until_then_no_other_tool_runs() -> None:
