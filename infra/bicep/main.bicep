@@ -70,6 +70,9 @@ param corsOrigins string = ''
 @allowed(['function_key', 'easy_auth'])
 param apiAuth string = 'function_key'
 
+@description('What tools and servers of the agents read, in both planes: NAME=value;NAME=value. Secrets belong into the vault.')
+param agentSettings string = ''
+
 param workerCpu string = '1.0'
 param workerMemory string = '2Gi'
 param workerMaxReplicas int = 10
@@ -432,6 +435,16 @@ var workerHostSettings = {
   AZURE_CLIENT_ID: workerIdentity.outputs.clientId
 }
 
+// Of the agents. The example team's appointments lie in a file of each process: data of a demonstration.
+var agentVariables = union(
+  { MEMBER_SERVICES_DB: '/tmp/member_services.sqlite' },
+  toObject(
+    filter(split(agentSettings, ';'), pair => contains(pair, '=')),
+    pair => first(split(pair, '=')),
+    pair => join(skip(split(pair, '='), 1), '=')
+  )
+)
+
 // Before the first deployment there is no image of ours.
 var firstImage = 'mcr.microsoft.com/azuredocs/containerapps-helloworld:latest'
 
@@ -453,7 +466,7 @@ module worker 'modules/worker.bicep' = {
     identityId: workerIdentity.outputs.id
     registryServer: registry.outputs.loginServer
     image: workerExists ? runningImage!.outputs.image : firstImage
-    settings: union(workerSettings, workerHostSettings)
+    settings: union(agentVariables, workerSettings, workerHostSettings)
     scaleKeyUrl: vault.outputs.scaleKeyUrl
     cpu: workerCpu
     memory: workerMemory
@@ -474,7 +487,7 @@ module functions 'modules/functions.bicep' = {
     location: location
     tags: tags
     identityId: functionsIdentity.outputs.id
-    settings: union(controlPlaneSettings, functionsHostSettings)
+    settings: union(agentVariables, controlPlaneSettings, functionsHostSettings)
     packageContainerUrl: storage.outputs.packageContainerUrl
     pythonVersion: functionsPythonVersion
     instanceMemoryMB: functionsMemoryMB

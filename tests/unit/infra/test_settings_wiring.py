@@ -140,5 +140,5 @@ def test_the_same_is_said_to_both_planes_and_outside() -> None:
     text = without_comments(MAIN.read_text())
     assert values(variable("workerSettings"))["CONTROL_PLANE_URL"] == "functionsUrl"
     assert values(variable("controlPlaneSettings"))["MEDIA_STREAM_URL"] == "'wss://${workerDomain}'"
-    assert "settings: union(controlPlaneSettings, functionsHostSettings)" in text
-    assert "settings: union(workerSettings, workerHostSettings)" in text
+    assert "settings: union(agentVariables, controlPlaneSettings, functionsHostSettings)" in text
+    assert "settings: union(agentVariables, workerSettings, workerHostSettings)" in text
