@@ -282,7 +282,7 @@ class Conversation:
         return [*lost, *self._tools.take_up(now_ms), *self._notices.send()]
 
     def _greet(self) -> bool:
-        """Say the greeting unless it was said, or something comes before it; return whether it is said now."""
+        """Say the greeting unless it was said, or something comes before it; return whether it is said."""
         if self._greeted or not self._call.settled:
             return False
         self._greeted = True
