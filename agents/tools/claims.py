@@ -88,14 +88,20 @@ def _claim_number(said: str) -> str:
     return f"C-{found}"
 
 
+ClaimNumber = Annotated[
+    str,
+    AfterValidator(_claim_number),
+    Field(description="The claim number: the letter C and four digits, such as C-1042."),
+]
+
+
+def claims_of(member_id: object) -> list[ClaimStatus]:
+    """Return the claims of a member, [] for nobody we know."""
+    return [_CLAIMS[number] for number in _CLAIMS_OF.get(str(member_id), ())]
+
+
 @tool(idempotent=True, timeout_s=3)
-def claim_status(
-    claim_number: Annotated[
-        str,
-        AfterValidator(_claim_number),
-        Field(description="The claim number: the letter C and four digits, such as C-1042."),
-    ],
-) -> ClaimStatus:
+def claim_status(claim_number: ClaimNumber) -> ClaimStatus:
     """Look up where a claim stands: its status, what the plan pays, and what happens next."""
     claim = _CLAIMS.get(claim_number)
     if claim is None:
@@ -109,4 +115,4 @@ def claim_status(
 @tool(idempotent=True, timeout_s=3, requires=["member_verified"])
 def my_claims(context: ToolContext) -> list[ClaimStatus]:
     """List all claims of the verified member, with status, amounts and next step."""
-    return [_CLAIMS[number] for number in _CLAIMS_OF.get(str(context.facts.get("member_id")), ())]
+    return claims_of(context.facts.get("member_id"))

@@ -130,6 +130,16 @@ async def test_who_asks_to_skip_the_verification_is_verified(catalog: AgentCatal
     assert "This is billing" in await call.says("1984")
 
 
+async def test_an_advance_on_a_claim(catalog: AgentCatalog) -> None:
+    call = Call(catalog)
+    await call.says("I want to hear about all my claims")
+    await call.says("4 8 2 9 1 7 3 4")
+    await call.says("1984")
+    assert await call.says("Could I have an advance on claim 1042?") == "How many dollars?"
+    assert "last four digits" in await call.says("One hundred dollars")
+    assert "The confirmation is P 9 0 1." in await call.says("It is the account ending in 4 2 1 1")
+
+
 async def test_claims_and_the_human_desk(catalog: AgentCatalog) -> None:
     call = Call(catalog)
     await call.says("I want to hear about all my claims")
