@@ -186,7 +186,12 @@ def _acs(settings: ControlPlaneSettings, tokens: TokenRing) -> AcsCarrier | None
         endpoint, key = parse_acs_connection_string(settings.acs_connection_string.get_secret_value())
     if not endpoint:
         return None
-    account = AcsAccount(endpoint=endpoint, key=key, phone_number=settings.acs_phone_number)
+    account = AcsAccount(
+        endpoint=endpoint,
+        key=key,
+        phone_number=settings.acs_phone_number,
+        recording_container=settings.acs_recording_container,
+    )
     return AcsCarrier(account, partial(addresses_of, settings, tokens))
 
 

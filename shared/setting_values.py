@@ -36,6 +36,16 @@ def http_base(value: str) -> str:
     return value.rstrip("/")
 
 
+def blob_container(value: str) -> str:
+    """Return the address of a blob container, "" for none."""
+    if not value:
+        return ""
+    address = http_base(value)
+    if not urlsplit(address).path.strip("/"):
+        raise ValueError("must name the container behind the host")
+    return address
+
+
 def origin(value: str) -> str:
     if not value:
         return ""

@@ -72,6 +72,8 @@ class CommonSettings(BaseSettings):
     transcription_model: str = "gpt-4o-mini-transcribe"
     openai_api_key: SecretStr | None = Field(default=None, validate_default=True, examples=["sk-…"])
     agents_dir: str = Field(default="agents", min_length=1, examples=["agents"])
+    # Read the agents again when their files change: for development.
+    agents_reload: bool = Field(default=False, examples=["true"])
     signing_keys: Annotated[SecretStr, AfterValidator(values.signing_keys)] = Field(
         examples=["k1:BASE64 (make one: openssl rand -base64 32)"]
     )
@@ -164,6 +166,9 @@ class ControlPlaneSettings(CommonSettings):
     )
     acs_phone_number: Annotated[str, AfterValidator(values.phone_number)] = Field(
         default="", examples=["+15550199"]
+    )
+    acs_recording_container: Annotated[str, AfterValidator(values.blob_container)] = Field(
+        default="", examples=["https://NAME.blob.core.windows.net/recordings"]
     )
     outbound_calls_per_minute: int = Field(default=10, ge=1, le=10_000, examples=["10"])
     call_control_per_minute: int = Field(default=120, ge=1, le=100_000, examples=["120"])

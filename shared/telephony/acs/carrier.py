@@ -56,11 +56,15 @@ class CallAddresses:
 
 @dataclass(frozen=True, kw_only=True)
 class AcsAccount:
-    """The resource. key: base64, or "" to be known by this process's Azure identity."""
+    """The resource. key: base64, or "" to be known by this process's Azure identity.
+
+    recording_container: the blob container that recordings go to; "" for the service's own storage.
+    """
 
     endpoint: str
     key: str = field(default="", repr=False)
     phone_number: str = field(default="", repr=False)
+    recording_container: str = ""
 
 
 class AcsCarrier:
@@ -85,6 +89,11 @@ class AcsCarrier:
     def phone_number(self) -> str:
         """Our number, which calls show unless they are told another."""
         return self._account.phone_number
+
+    @property
+    def recording_container(self) -> str:
+        """Where recordings go; "" for the service's own storage."""
+        return self._account.recording_container
 
     def callback_url(self, session: Session) -> str:
         """Return where the service tells of the session's call."""
@@ -287,13 +296,18 @@ class AcsLeg:
         await self._on_call(send)
 
     async def start_recording(self, operation_id: str, recording: Recording) -> str:
+        container = self._carrier.recording_container
+
         async def start(sdk: CallAutomationClient) -> str:
+            from azure.communication.callautomation import AzureBlobContainerRecordingStorage
+
             started = await sdk.start_recording(
                 call_connection_id=self._session.call_id,
                 recording_content_type="audio",
                 recording_channel_type=recording.channels,
                 recording_format_type=recording.format,
                 recording_state_callback_url=self._carrier.callback_url(self._session),
+                recording_storage=AzureBlobContainerRecordingStorage(container) if container else None,
                 headers=self._repeatable("start_recording", operation_id),
             )
             return str(started.recording_id)

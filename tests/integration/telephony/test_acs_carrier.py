@@ -132,3 +132,32 @@ async def test_a_recording_begins_and_ends(carrier: AcsCarrier, stage: Stage) ->
     assert await leg.stop_recording(recording)
     assert not await leg.stop_recording("nobody-knows-it")
     assert await leg.hang_up()
+
+
+async def test_recordings_go_to_the_container_that_is_set() -> None:
+    asked: list[dict[str, object]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        return web.json_response({"recordingId": "r1", "recordingState": "active"})
+
+    app = web.Application()
+    app.router.add_post("/calling/recordings", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    container = "https://files.blob.core.windows.net/recordings"
+    endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    account = AcsAccount(endpoint=endpoint, key="a2V5", recording_container=container)
+    carrier = AcsCarrier(account, addresses)
+    try:
+        leg = carrier.leg(Session(**{**vars(a_session()), "call_id": "c1"}))
+        assert await leg.start_recording("op_1", Recording(channels="mixed", format="mp3")) == "r1"
+    finally:
+        await carrier.close()
+        await runner.cleanup()
+    (body,) = asked
+    assert (body["recordingChannelType"], body["recordingFormatType"]) == ("mixed", "mp3")
+    storage = body["externalStorage"]
+    assert isinstance(storage, dict)
+    assert storage["recordingDestinationContainerUrl"] == container

@@ -238,6 +238,7 @@ ACS_GIVEN = {
     "ACS_CALLBACK_URL": "https://app.azurewebsites.net/",
     "MEDIA_STREAM_URL": "wss://worker.example/",
     "ACS_PHONE_NUMBER": "+1 (555) 0199 00",
+    "ACS_RECORDING_CONTAINER": "https://files.blob.core.windows.net/recordings/",
 }
 
 
@@ -265,6 +266,7 @@ def test_settings_of_communication_services_are_brought_into_form(monkeypatch: p
     assert settings.acs_callback_url == "https://app.azurewebsites.net"
     assert settings.media_stream_url == "wss://worker.example"
     assert settings.acs_phone_number == "+1555019900"
+    assert settings.acs_recording_container == "https://files.blob.core.windows.net/recordings"
     assert "hunter2" not in repr(settings)
 
 
@@ -280,6 +282,8 @@ def test_settings_of_communication_services_are_brought_into_form(monkeypatch: p
         ("MEDIA_STREAM_URL", "ws://worker.example", "must use wss"),
         ("MEDIA_STREAM_URL", "wss://worker.example?a=b", "must not have a query"),
         ("ACS_PHONE_NUMBER", "5550199", "with its country"),
+        ("ACS_RECORDING_CONTAINER", "https://files.blob.core.windows.net/", "must name the container"),
+        ("ACS_RECORDING_CONTAINER", "https://files.blob.core.windows.net/a?sig=1", "must not have a query"),
     ],
 )
 def test_wrong_settings_of_communication_services_are_told(
