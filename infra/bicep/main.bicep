@@ -40,6 +40,9 @@ param enableAcs bool = false
 param acsDataLocation string = 'Europe'
 @description('The number that calls out show, as +15550199.')
 param acsPhoneNumber string = ''
+@description('A place of our own for recordings of phone calls, where an agent records; else the service keeps them for a day.')
+param acsRecordings bool = false
+param acsRecordingRetentionDays int = 30
 
 @description('Storage, Redis, the vault and orchestrations are reached by private addresses only.')
 param privateNetworking bool = false
@@ -108,6 +111,7 @@ var names = {
   incomingCalls: 'evgt-${token}'
   model: 'ai-${token}'
   network: 'vnet-${token}'
+  recordings: 'strec${token}'
   redis: 'redis-${token}'
   registry: 'cr${token}'
   storage: 'st${token}'
@@ -127,6 +131,7 @@ var zones = {
   model: 'privatelink.openai.azure.com'
 }
 var usesScheduler = durableBackend == 'durableTaskScheduler'
+var keepsRecordings = enableAcs && acsRecordings
 var modelsArePrivate = privateNetworking && privateModels
 // As in host.json.
 var hubName = 'sidetone'
@@ -366,6 +371,19 @@ module communication 'modules/communication.bicep' = if (enableAcs) {
   }
 }
 
+module recordings 'modules/recordings.bicep' = if (keepsRecordings) {
+  scope: group
+  name: 'recordings'
+  params: {
+    name: names.recordings
+    location: location
+    tags: tags
+    zoneRedundant: highAvailability
+    writerPrincipalId: communication!.outputs.principalId
+    retentionDays: acsRecordingRetentionDays
+  }
+}
+
 var workerDomain = '${names.worker}.${containers.outputs.defaultDomain}'
 var functionsUrl = 'https://${names.functions}.azurewebsites.net'
 
@@ -393,6 +411,7 @@ var controlPlaneSettings = union(
   {
     API_AUTH: apiAuth
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${functionsIdentity.outputs.clientId}'
+    MCP_ALLOWED_ORIGINS: corsOrigins
   },
   enableAcs
     ? {
@@ -400,7 +419,8 @@ var controlPlaneSettings = union(
         ACS_PHONE_NUMBER: acsPhoneNumber
         MEDIA_STREAM_URL: 'wss://${workerDomain}'
       }
-    : {}
+    : {},
+  keepsRecordings ? { ACS_RECORDING_CONTAINER: recordings!.outputs.containerUrl } : {}
 )
 
 var workerSettings = union(commonSettings, {

@@ -16,6 +16,7 @@ resource service 'Microsoft.Communication/communicationServices@2026-03-18' = {
   name: name
   location: 'global'
   tags: tags
+  identity: { type: 'SystemAssigned' }
   properties: {
     dataLocation: dataLocation
     disableLocalAuth: true
@@ -76,4 +77,5 @@ resource deadLetterWriter 'Microsoft.Authorization/roleAssignments@2022-04-01' =
 
 output endpoint string = 'https://${service.properties.hostName}'
 output immutableResourceId string = service.properties.immutableResourceId
+output principalId string = service.identity.principalId
 output topicId string = topic.id

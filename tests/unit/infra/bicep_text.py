@@ -105,7 +105,7 @@ def variable(name: str, path: Path = MAIN) -> str:
 
 def keys(text: str) -> set[str]:
     """Return the keys of the objects in `text` that look like environment variables."""
-    return set(re.findall(r"^\s*([A-Z][A-Za-z0-9_]*):", text, re.MULTILINE))
+    return set(re.findall(r"(?:^|\{)\s*([A-Z][A-Za-z0-9_]*):", text, re.MULTILINE))
 
 
 def values(text: str) -> dict[str, str]:

@@ -51,7 +51,7 @@ def given(plane: str, *, acs: bool) -> set[str]:
     if plane == "workerSettings":
         text += added_by_the_workers_module()
     if not acs:
-        text = re.sub(r"enableAcs\s*\?\s*\{[^}]*(?:\$\{[^}]*\}[^}]*)*\}", "", text)
+        text = re.sub(r"(?:enableAcs|keepsRecordings)\s*\?\s*\{[^}]*(?:\$\{[^}]*\}[^}]*)*\}", "", text)
     return keys(text)
 
 

@@ -65,7 +65,7 @@ LOCKED = {
 # Types that Azure lets nobody tag.
 UNTAGGED = re.compile(
     r"/(subnets|containers|blobServices|databases|accessPolicyAssignments|deployments|secrets|taskHubs"
-    r"|retentionPolicies|config|basicPublishingCredentialsPolicies|eventSubscriptions|privateDnsZoneGroups"
+    r"|retentionPolicies|managementPolicies|config|basicPublishingCredentialsPolicies|eventSubscriptions|privateDnsZoneGroups"
     r"|roleAssignments|diagnosticSettings)$"
 )
 MADE = [one for one in resources() if not one.existing]
