@@ -160,7 +160,7 @@ async def _main(options: argparse.Namespace) -> int:
 
 
 def _say_title(text: str) -> None:
-    ConversationConsole().say(f"\n{text}", "bold")
+    ConversationConsole().say(f"\n{text}\n", "bold")
 
 
 def _options(argv: list[str], environment: Mapping[str, str]) -> argparse.Namespace:

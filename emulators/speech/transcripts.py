@@ -40,6 +40,7 @@ def normalised_words(text: str) -> list[str]:
     lowered = _MONEY.sub(_money_in_words, text.lower().replace("\u2019", "'"))
     lowered = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", lowered)
     lowered = re.sub(r"\bto-(day|night|morrow)\b", r"to\1", lowered)
+    lowered = re.sub(r"\bgood[- ]bye\b", "goodbye", lowered)
     lowered = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", lowered)
     lowered = re.sub(r"(?<=\d)\.(?=\d)", " point ", lowered)
     lowered = lowered.replace("%", " percent ").replace("'", "").replace("&", " and ")

@@ -20,6 +20,7 @@ from emulators.speech.transcripts import normalised_words, word_error_rate
         ("forty two point five percent", "42.5%"),
         ("OK, you\u2019re right!", "okay you're right"),
         ("to-day and to-morrow", "Today and tomorrow."),
+        ("Good-bye.", "goodbye"),
         ("five five five, oh one", "555 oh 1"),
     ],
 )
