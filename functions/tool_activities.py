@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import azure.durable_functions as df
 
 from functions.durable import Payload, activity, as_object, number, text
-from functions.tool_calls import COMPENSATE, DELIVER_RESULT, NOTIFY, RUN_TOOL, call_is_over, cut_off, given_up
+from functions.tool_calls import COMPENSATE, DELIVER_RESULT, NOTIFY, RUN_TOOL, call_is_over, given_up
 from shared.errors import NotFoundError, SidetoneError
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ _SPAN = "tool_call"
 # A tool that has a lot to say says it to a person.
 _MAX_PROGRESS = 50
 _PROGRESS_WITHIN_S = 5.0
+_CUT_OFF = json.dumps(
+    {
+        "error": {
+            "code": "tool_cut_off",
+            "message": "The tool was cut off; whether it took effect is not known. Do not repeat it; tell "
+            "the caller.",
+        }
+    }
+)
 _NOTHING = (None, None, None)
 
 
@@ -43,8 +53,9 @@ async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
     """
     from datetime import timedelta
 
+    from shared.session.log import ToolStatus
     from shared.tools.approval_gate import ApprovalAsked
-    from shared.tools.execution import attempt_tool, unknown_tool_outcome
+    from shared.tools.execution import ToolOutcome, attempt_tool, unknown_tool_outcome
 
     found = await _tool_and_session(payload, needs)
     if found is None:  # erased, or deployed without that agent: no attempt can help
@@ -63,12 +74,19 @@ async def run_durable_tool(payload: Payload, needs: Dependencies) -> Payload:
     if options.on_call_end == "cancel" and not session.live:
         return {**call_is_over(), **after, "call_over": True}
     approval = _approval(payload)
-    if not tool.idempotent and not await _first_run(payload, needs, approved=approval is not None):
-        return {**cut_off(), **after}
+
+    async def begins() -> ToolOutcome | None:
+        """Note that a tool runs that must not run twice; one that has begun before was cut off."""
+        if tool.idempotent or await _first_run(payload, needs, approved=approval is not None):
+            return None
+        return ToolOutcome(
+            status=ToolStatus.UNKNOWN, output=_CUT_OFF, duration_ms=0.0, code="tool_cut_off", began=True
+        )
+
     progress = _Progress(payload, needs)
     try:
         context = _context(payload, session, approval, progress.tell)
-        ending = await attempt_tool(tool, text(payload, "arguments"), context)
+        ending = await attempt_tool(tool, text(payload, "arguments"), context, begins=begins)
     finally:
         await progress.close()
     if isinstance(ending, ApprovalAsked):

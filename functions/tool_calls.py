@@ -181,12 +181,6 @@ def given_up(took: timedelta) -> Mapping[str, object]:
     return _outcome("error", "tool_failed", message, took)
 
 
-def cut_off() -> Mapping[str, object]:
-    """Return the outcome for a tool that must not run twice and was cut off in its one run."""
-    message = "The tool was cut off; whether it took effect is not known. Do not repeat it; tell the caller."
-    return {**_outcome("unknown", "tool_cut_off", message, timedelta()), "began": True}
-
-
 def _not_approved(decision: Payload) -> Mapping[str, object]:
     match text(decision, "state"):
         case "rejected":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -68,10 +68,17 @@ async def run_tool(tool: Tool, arguments_json: str, context: ToolContext) -> Too
     return ending
 
 
-async def attempt_tool(tool: Tool, arguments_json: str, context: ToolContext) -> ToolOutcome | ApprovalAsked:
+async def attempt_tool(
+    tool: Tool,
+    arguments_json: str,
+    context: ToolContext,
+    *,
+    begins: Callable[[], Awaitable[ToolOutcome | None]] | None = None,
+) -> ToolOutcome | ApprovalAsked:
     """Run `tool` once with the model's arguments; or find that a person has to be asked first.
 
-    Raises nothing but CancelledError.
+    begins: called right before the function is; an outcome that it returns keeps the function from running.
+    Raises nothing but CancelledError, and what `begins` raises.
 
     Codes: invalid_arguments (INVALID); tool_timeout (TIMEOUT); tool_failed, tools_busy,
     result_not_json, result_too_large, and whatever code a ToolRefusedError carries (ERROR).
@@ -85,6 +92,8 @@ async def attempt_tool(tool: Tool, arguments_json: str, context: ToolContext) ->
         return attempt.raised(error)
     if context.approval is None and (asked := asks_first(tool, arguments, context)):
         return asked
+    if begins is not None and (kept_from_it := await begins()):
+        return kept_from_it
     attempt.began = True
     ending = await _call(tool, {**arguments, **tool.injection.values(context)})
     match ending:

@@ -71,6 +71,27 @@ async def test_the_question_holds_the_arguments_and_hides_what_is_redacted(conte
     assert ending == ApprovalAsked(question="Refund 7 to *** for ?", expires_s=900.0)
 
 
+async def test_a_tool_that_waits_for_a_person_has_not_begun(context: ToolContext) -> None:
+    begun: list[str] = []
+
+    async def begins() -> ToolOutcome | None:
+        begun.append("begun")
+        return (
+            ToolOutcome(status=ToolStatus.UNKNOWN, output="{}", duration_ms=0.0)
+            if "begun" in begun[:-1]
+            else None
+        )
+
+    made = tool(execution="durable", approval=RULES["above"])(refund)
+    for amount, approval in ((101, None), (101, YES), (1, None)):
+        arguments = f'{{"amount":{amount},"account":"x"}}'
+        ending = await attempt_tool(made, arguments, replace(context, approval=approval), begins=begins)
+        begun.append(type(ending).__name__)
+    assert begun == ["ApprovalAsked", "begun", "ToolOutcome", "begun", "ToolOutcome"]
+    assert isinstance(ending, ToolOutcome)
+    assert ending.status is ToolStatus.UNKNOWN, "what `begins` says is the outcome"
+
+
 async def test_wrong_arguments_are_told_before_anybody_is_asked(context: ToolContext) -> None:
     made = tool(execution="durable", approval=RULES["always"])(refund)
     ending = await attempt_tool(made, '{"amount":"much"}', context)
