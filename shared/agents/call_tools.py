@@ -100,11 +100,11 @@ def find_call_tool(
         case "end":
             return _call_tool(_end_call, END_CALL, EndCall, ToolExecution.CONVERSATION)
         case "transfer":
-            to = _choice(transfer_to)
-            return _call_tool(_transfer_call(to), "transfer_call", TransferCall, ToolExecution.DURABLE)
+            transfer = _transfer_call(transfer_to)
+            return _call_tool(transfer, "transfer_call", TransferCall, ToolExecution.DURABLE)
         case "add_participant":
-            who = _choice(participants)
-            return _call_tool(_add_participant(who), "add_participant", AddParticipant, ToolExecution.DURABLE)
+            invite = _add_participant(participants)
+            return _call_tool(invite, "add_participant", AddParticipant, ToolExecution.DURABLE)
         case "send_digits":
             return _call_tool(_send_digits, "send_digits", SendDigits, ToolExecution.DURABLE)
         case "hold":
@@ -147,20 +147,24 @@ def _record_consent(
     about nothing else; no other tool works."""
 
 
-def _transfer_call(destinations: object) -> ToolFunction:
-    def transfer_call(to: object) -> None:
-        """Hand the caller over to somebody else. Ask before whether they want that, and say nothing more
-        with this call: they are told. If it fails you are told why, and the caller is still with you."""
+def _transfer_call(destinations: Mapping[str, Destination]) -> ToolFunction:
+    def transfer_call(to: object) -> None: ...
 
-    transfer_call.__annotations__["to"] = destinations
+    announced = all(destination.announcement for destination in destinations.values())
+    told = "say nothing more: they are told" if announced else "tell them whom you put them through to"
+    transfer_call.__doc__ = (
+        f"Hand the caller over to somebody else. Ask before whether they want that; with this call {told}. "
+        "If it fails you are told why, and the caller is still with you."
+    )
+    transfer_call.__annotations__["to"] = _choice(destinations)
     return transfer_call
 
 
-def _add_participant(people: object) -> ToolFunction:
+def _add_participant(people: Mapping[str, Destination]) -> ToolFunction:
     def add_participant(who: object) -> None:
         """Call somebody and take them into this call, beside the caller. You are told whether they come."""
 
-    add_participant.__annotations__["who"] = people
+    add_participant.__annotations__["who"] = _choice(people)
     return add_participant
 
 

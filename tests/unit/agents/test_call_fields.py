@@ -88,6 +88,15 @@ def test_the_model_is_offered_names_and_no_numbers(agents_dir: Path) -> None:
     assert "5550111" not in json.dumps(schemas)
 
 
+def test_the_model_is_told_to_announce_what_nobody_else_does(agents_dir: Path) -> None:
+    with_fields(agents_dir)
+    some = load_agents(agents_dir).get("desk").tools["transfer_call"].description
+    assert "tell them whom you put them through to" in some
+    change(agents_dir / "desk.yaml", '  front_desk: {to: "sip:desk@example.com"}\n', "")
+    all_of_them = load_agents(agents_dir).get("desk").tools["transfer_call"].description
+    assert "say nothing more: they are told" in all_of_them
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "wanted"),
     [
