@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from shared.errors import SidetoneError
+
+# Kubernetes leaves a fleet as it is while what is wanted differs by up to a tenth from what there is.
+RESERVE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +65,10 @@ def load_route(key: str, spare: int, demand: Callable[[], Awaitable[Demand]]) ->
     """Return `GET /load`: for how many sessions there should be room. It takes `key` in `x-scale-key`.
 
     The answer counts what there is anywhere, not here: every worker gives the same, and a scaler divides it
-    by what one can hold. `spare` is added because a full fleet admits nothing, so that what there is would
-    never ask for more than what there is room for. Where the store does not answer, neither is a number
-    given: 503 leaves the fleet as it is, a small number would make it smaller.
+    by what one can hold. A reserve is added because a full fleet admits nothing, so that what there is would
+    never ask for more than what there is room for: `spare`, and no less than RESERVE of what there is. Where
+    the store does not answer, neither is a number given: 503 leaves the fleet as it is, a small number would
+    make it smaller.
     """
 
     async def load(request: web.Request) -> web.Response:
@@ -74,13 +79,10 @@ def load_route(key: str, spare: int, demand: Callable[[], Awaitable[Demand]]) ->
             now = await demand()
         except SidetoneError as error:
             return web.json_response({"status": error.code}, status=503)
+        there = now.held + now.waiting
+        reserve = max(spare, math.ceil(there * RESERVE))
         return web.json_response(
-            {
-                "wanted": now.held + now.waiting + spare,
-                "held": now.held,
-                "waiting": now.waiting,
-                "spare": spare,
-            }
+            {"wanted": there + reserve, "held": now.held, "waiting": now.waiting, "spare": reserve}
         )
 
     return web.get("/load", load)

@@ -42,17 +42,27 @@ async def worker(fleet: Fleet) -> AsyncIterator[TestClient]:
 
 
 async def test_what_there_is_and_the_reserve_are_added(fleet: Fleet, worker: TestClient) -> None:
-    fleet.demand = lambda: Demand(held=100, waiting=5)
+    fleet.demand = lambda: Demand(held=80, waiting=5)
     answer = await worker.get("/load", headers={"x-scale-key": KEY})
     assert answer.status == 200
-    assert await answer.json() == {"wanted": 125, "held": 100, "waiting": 5, "spare": 20}
+    assert await answer.json() == {"wanted": 105, "held": 80, "waiting": 5, "spare": 20}
 
 
-async def test_a_full_fleet_asks_for_one_more_worker(fleet: Fleet, worker: TestClient) -> None:
-    fleet.demand = lambda: Demand(held=200, waiting=0)  # two workers of 100, which admit nothing more
+@pytest.mark.parametrize("workers", [1, 2, 9, 10, 11, 50])
+async def test_a_full_fleet_asks_for_more_than_the_scaler_overlooks(
+    fleet: Fleet, worker: TestClient, workers: int
+) -> None:
+    fleet.demand = lambda: Demand(held=workers * 100, waiting=0)  # full: they admit nothing more
     answer = await worker.get("/load", headers={"x-scale-key": KEY})
     wanted = (await answer.json())["wanted"]
-    assert -(-wanted // 100) == 3
+    assert wanted / (workers * 100) > 1.1, "a tenth more or less changes nothing"
+    assert -(-wanted // 100) > workers
+
+
+async def test_a_fleet_with_room_enough_stays_as_it_is(fleet: Fleet, worker: TestClient) -> None:
+    fleet.demand = lambda: Demand(held=800, waiting=0)  # of ten workers of 100
+    answer = await worker.get("/load", headers={"x-scale-key": KEY})
+    assert 0.9 < (await answer.json())["wanted"] / 1000 < 1.1
 
 
 async def test_where_the_store_does_not_answer_no_number_is_told(fleet: Fleet, worker: TestClient) -> None:
