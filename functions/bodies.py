@@ -18,9 +18,13 @@ VariableValue = Annotated[str, msgspec.Meta(max_length=2000)]
 
 
 class TokenRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """`variables` are values for the agent's prompt."""
+    """`variables` are values for the agent's prompt.
 
-    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    `agent` may be left out where agents.router.yaml says who answers; `language` (ISO 639-1) is for that.
+    """
+
+    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "router"
+    language: Annotated[str, msgspec.Meta(pattern="^([a-z]{2})?$")] = ""
     variables: Annotated[dict[VariableName, VariableValue], msgspec.Meta(max_length=50)] = msgspec.field(
         default_factory=dict[str, str]
     )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.agents.catalog import AgentCatalog
+    from shared.agents.router import Router
+    from shared.agents.source import AgentSource
     from shared.providers.protocol import RealtimeProvider
     from shared.security.acs_tokens import AcsTokenVerifier
     from shared.security.tokens import TokenRing
@@ -54,24 +56,40 @@ class Dependencies:
     provider: RealtimeProvider
     acs: AcsCarrier | None = None
     acs_tokens: AcsTokenVerifier | None = None
-    _agents: AgentCatalog | None = field(default=None, repr=False)
-    _inbound_policy: InboundPolicy | None = field(default=None, repr=False)
+    _source: AgentSource | None = field(default=None, repr=False)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _inbound_policy: tuple[AgentCatalog, InboundPolicy] | None = field(default=None, repr=False)
+    _router: tuple[AgentCatalog, Router] | None = field(default=None, repr=False)
 
     async def agents(self) -> AgentCatalog:
-        """Return the agents, read from their directory on first use. Raises `agent_invalid`."""
-        if self._agents is None:
-            self._agents = await asyncio.to_thread(_load_agents, self.settings.agents_dir)
-        return self._agents
+        """Return the agents, read from their directory on first use; where `agents_reload` is set, again
+        when they have changed. Raises `agent_invalid`.
+        """
+        source = self._source
+        if source is not None and not self.settings.agents_reload:
+            return source.newest
+        async with self._reading:
+            if self._source is None:
+                self._source = await asyncio.to_thread(_read_agents, self.settings)
+            return await asyncio.to_thread(self._source.current)
 
     async def inbound_policy(self) -> InboundPolicy:
-        """Return who is answered by whom, read on first use.
+        """Return who is answered by whom, read on first use and with the agents.
 
         Raises `telephony_policy_invalid`, `agent_invalid`.
         """
-        if self._inbound_policy is None:
-            agents = await self.agents()
-            self._inbound_policy = await asyncio.to_thread(_load_policy, self.settings.agents_dir, agents)
-        return self._inbound_policy
+        agents = await self.agents()
+        if self._inbound_policy is None or self._inbound_policy[0] is not agents:
+            policy = await asyncio.to_thread(_load_policy, self.settings.agents_dir, agents)
+            self._inbound_policy = agents, policy
+        return self._inbound_policy[1]
+
+    async def router(self) -> Router:
+        """Return the rules for who answers, read on first use and with the agents. Raises `agent_invalid`."""
+        agents = await self.agents()
+        if self._router is None or self._router[0] is not agents:
+            self._router = agents, await asyncio.to_thread(_load_router, self.settings.agents_dir, agents)
+        return self._router[1]
 
 
 _background: set[asyncio.Task[None]] = set()
@@ -154,10 +172,16 @@ def _prepare_process() -> ControlPlaneSettings:
     return settings
 
 
-def _load_agents(directory: str) -> AgentCatalog:
-    from shared.agents.catalog import load_agents
+def _read_agents(settings: ControlPlaneSettings) -> AgentSource:
+    from shared.agents.source import AgentSource
 
-    return load_agents(directory)
+    return AgentSource(settings.agents_dir, reload=settings.agents_reload)
+
+
+def _load_router(directory: str, agents: AgentCatalog) -> Router:
+    from shared.agents.router_file import load_router
+
+    return load_router(directory, agents)
 
 
 def _load_policy(directory: str, agents: AgentCatalog) -> InboundPolicy:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from functions.carriers import hang_up
+from functions.routing import chosen_agent
 from functions.session_end import end_at_once
 from functions.session_start import NewSession, now_ms, provider_session, start_session, undo_session
 from shared.errors import ConflictError, NotFoundError, SidetoneError
@@ -64,6 +65,7 @@ class InboundCalls:
 
     async def _start(self, ringing: RingingCall) -> StartedSession | None:
         """Return a session for the call, or None when it is refused or redirected."""
+        from shared.agents.router import Arrival
         from shared.session.log import CallEvent, CallEventKind
         from shared.session.model import Direction
         from shared.telemetry.logs import get_logger
@@ -80,9 +82,11 @@ class InboundCalls:
             if isinstance(decision, Redirect):
                 await self._redirect(ringing, decision)
                 return None
+            arrival = Arrival(at=datetime.now(UTC), called=call.called, caller=call.caller)
+            agent = await chosen_agent(needs, decision.agent, arrival)
             new = NewSession(
-                agent_name=decision.agent,
-                variables=variables_of(call, (await needs.agents()).get(decision.agent)),
+                agent_name=agent,
+                variables=variables_of(call, (await needs.agents()).get(agent)),
                 transport=call.transport,
                 # Whoever calls is nobody that we know: all share one principal, and its limit.
                 principal=f"inbound:{call.transport.value}",

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from functions.orchestrations import ENDED, SESSION_LIFECYCLE
-from shared.errors import SidetoneError, UnavailableError
+from functions.routing import chosen_agent, taken_variables
+from shared.errors import InvalidRequestError, SidetoneError, UnavailableError
 from shared.ids import new_session_id
 
 if TYPE_CHECKING:
@@ -64,17 +66,21 @@ async def started_session(
     agent_name: str,
     variables: Mapping[str, str],
     connect_within_s: float,
+    language: str = "",
 ) -> AsyncGenerator[StartedSession]:
     """Start a WebRTC session for the block; when the block fails, the session ends as `provider_failed`.
 
-    Raises what `start_session` raises.
+    language: the caller's, for the router's rules. Raises what `start_session` raises, and `no_route`.
     """
+    from shared.agents.router import Arrival
     from shared.session.model import Transport
 
     needs = call.dependencies
+    arrival = Arrival(at=datetime.now(UTC), language=language, variables=variables)
+    chosen = await chosen_agent(needs, agent_name, arrival)
     new = NewSession(
-        agent_name=agent_name,
-        variables=variables,
+        agent_name=chosen,
+        variables=await taken_variables(needs, agent_name, chosen, variables),
         transport=Transport.WEBRTC,
         principal=call.caller.principal,
         max_live=needs.settings.max_live_sessions_per_principal,
@@ -94,7 +100,7 @@ async def start_session(
 ) -> StartedSession:
     """Start a session, whole or not at all.
 
-    Raises `no_capacity`, `too_many_live_sessions`, `unknown_agent`, `agent_variables`.
+    Raises `no_capacity`, `too_many_live_sessions`, `unknown_agent`, `agent_variables`, `agent_not_first`.
     """
     from shared.session.model import Session, SessionState
     from shared.telemetry import metrics
@@ -125,6 +131,12 @@ async def start_session(
     recorded = False
     try:
         agent = (await needs.agents()).get(new.agent_name)
+        if agent.requires:
+            raise InvalidRequestError(
+                "agent_not_first",
+                f"{agent.name} takes over only with {', '.join(agent.requires)}, which no call begins with: "
+                "start with an agent that hands over to it.",
+            )
         configuration = provider_session(needs, agent, session)
         limit = agent.limits.max_duration_s
         session = dataclasses.replace(

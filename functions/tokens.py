@@ -31,6 +31,7 @@ async def create_token(call: Call, orchestrations: Orchestrations) -> func.HttpR
         orchestrations,
         agent_name=asked.agent,
         variables=asked.variables,
+        language=asked.language,
         # The client may use its secret in the last second of it, and then has to be connected.
         connect_within_s=settings.client_secret_ttl_s + settings.connect_timeout_s,
     ) as started:

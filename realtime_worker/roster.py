@@ -233,7 +233,7 @@ class Roster:
 
     async def _prepare(self, session: Session, epoch: int, job: AttachJob) -> SessionRunner:
         services = self._services
-        team = Team(await services.agents(), session, services.settings, epoch)
+        team = Team(await services.agents(session), session, services.settings, epoch)
         standing = team.standing()
         role, first = team.role(standing), team.first
         if standing.agent_version != role.version:

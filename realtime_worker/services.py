@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.recording.recorder import Recorder
 from shared.agents.catalog import AgentCatalog
+from shared.agents.source import AgentSource
 from shared.providers.protocol import RealtimeProvider
 from shared.session.model import Session, Transport
 from shared.session.prices import TokenPrices
@@ -40,6 +42,7 @@ class Services:
         its caller there.
     carrier_leg: the way to a session's call at its carrier; raises SidetoneError where there is none.
     mcp: the MCP servers that agents get tools from; None where no agent names one.
+    source: where agents come from that change while the worker runs, in place of `catalog`.
     """
 
     settings: WorkerSettings
@@ -56,10 +59,15 @@ class Services:
     media_transports: frozenset[Transport] = frozenset({Transport.ACS})
     carrier_leg: Callable[[Session], CarrierLeg] = no_carrier
     mcp: McpPool | None = None
+    source: AgentSource | None = None
 
-    async def agents(self) -> AgentCatalog:
-        """Return the agents for a session that begins now, with the tools of their MCP servers."""
-        return self.catalog if self.mcp is None else await self.mcp.equipped(self.catalog)
+    async def agents(self, session: Session) -> AgentCatalog:
+        """Return the agents for a session, of the version that it began with if that is still kept here, with
+        the tools of their MCP servers."""
+        catalog = self.catalog
+        if self.source is not None:
+            catalog = await asyncio.to_thread(self.source.of_version, session.agent, session.agent_version)
+        return catalog if self.mcp is None else await self.mcp.equipped(catalog)
 
     def conversation(self, setup: ConversationSetup, transport: str) -> Conversation:
         """Return a new conversation; one that is recorded, where the worker records."""

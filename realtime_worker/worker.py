@@ -29,7 +29,8 @@ from realtime_worker.media.reception import Reception
 from realtime_worker.recording.recorder import Recorder
 from realtime_worker.roster import Roster
 from realtime_worker.services import Services, no_carrier
-from shared.agents.catalog import AgentCatalog, load_agents
+from shared.agents.catalog import AgentCatalog
+from shared.agents.source import AgentSource
 from shared.errors import SidetoneError, UnavailableError
 from shared.providers import make_provider
 from shared.providers.protocol import RealtimeProvider
@@ -58,7 +59,8 @@ async def run_worker(settings: WorkerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    catalog = load_agents(settings.agents_dir)
+    source = AgentSource(settings.agents_dir, reload=settings.agents_reload)
+    catalog = source.newest
     prices = parse_prices(settings.token_prices)
     _need_prices(catalog, prices)
     redis = connect(settings)
@@ -70,6 +72,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         settings=settings,
         provider=provider,
         catalog=catalog,
+        source=source if settings.agents_reload else None,
         sessions=SessionStore(redis, retention_s=settings.session_retention_s),
         event_log=EventLog(redis),
         ownership=Ownership(redis, lease_ttl_s=settings.lease_ttl_s, commits_through=pipe),

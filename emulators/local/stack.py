@@ -69,6 +69,7 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         "WORKER_PORT": str(ports.worker),
         "MEMBER_SERVICES_DB": str(run_directory / "functions" / "member_services.sqlite"),
         "SIGNING_KEYS": given.get("SIGNING_KEYS") or _new_signing_keys(),
+        "AGENTS_RELOAD": given.get("AGENTS_RELOAD") or "true",
     }
     needed = ["functions", "worker"]
     parts: list[Part] = []

@@ -11,6 +11,7 @@ _START_PROBLEMS = {
     502: ("provider_unauthorized", "provider_rejected"),
     503: ("no_capacity",),
 }
+_AGENT_PROBLEMS = ("agent_variables", "agent_not_first", "no_route")
 CREATE_TOKEN = Operation(
     name="create_token",
     method="POST",
@@ -24,7 +25,7 @@ CREATE_TOKEN = Operation(
     ),
     request="TokenRequest",
     answers=(Answer(status=201, description="The session waits for its call.", body="TokenGranted"),),
-    problems={**_START_PROBLEMS, 400: ("invalid_json", "invalid_body", "agent_variables")},
+    problems={**_START_PROBLEMS, 400: ("invalid_json", "invalid_body", *_AGENT_PROBLEMS)},
 )
 CREATE_SESSION = Operation(
     name="create_session",
@@ -52,7 +53,7 @@ CREATE_SESSION = Operation(
     ),
     problems={
         **_START_PROBLEMS,
-        400: ("invalid_sdp", "invalid_query", "agent_variables"),
+        400: ("invalid_sdp", "invalid_query", *_AGENT_PROBLEMS),
         409: ("session_ended",),
         503: ("no_capacity", "no_worker_attached"),
     },

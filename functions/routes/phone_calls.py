@@ -51,6 +51,7 @@ PLACE_CALL = Operation(
             "invalid_idempotency_key",
             "caller_id_missing",
             "agent_variables",
+            "agent_not_first",
         ),
         403: ("callee_not_allowed", "caller_id_not_allowed"),
         404: ("unknown_agent", "call_not_found"),

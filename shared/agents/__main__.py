@@ -1,4 +1,4 @@
-"""`python -m shared.agents check [DIR]`: check an agents directory, and the policy for phone calls in it.
+"""`python -m shared.agents check [DIR]`: check an agents directory, its router and policy for phone calls.
 
 `python -m shared.agents schema` prints the JSON Schema of an agent's file.
 """
@@ -12,6 +12,7 @@ import sys
 from shared.agents.agent import Agent
 from shared.agents.catalog import load_agents
 from shared.agents.graph import as_mermaid, as_text
+from shared.agents.router_file import load_router
 from shared.agents.schema import schema_text
 from shared.errors import SidetoneError
 from shared.telephony.policy_file import load_policy
@@ -35,6 +36,7 @@ def main() -> int:
     try:
         catalog = load_agents(directory)
         load_policy(directory, catalog)
+        load_router(directory, catalog)
     except SidetoneError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1

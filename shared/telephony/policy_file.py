@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from shared.agents.problems import Problem, did_you_mean
+from shared.agents.router import ROUTER
 from shared.agents.yaml_source import Location, YamlDocument, YamlSourceError, field_name, read_yaml
 from shared.errors import InvalidRequestError, SidetoneError
 from shared.telephony.addresses import address_of, is_number, is_pattern, without_plus
@@ -88,6 +89,7 @@ Number = Annotated[str, AfterValidator(_number)]
 TargetName = Annotated[str, AfterValidator(_target)]
 UserName = Annotated[str, AfterValidator(_user)]
 DaySpan = Annotated[str, AfterValidator(_span)]
+ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
 class _Section(BaseModel):
@@ -108,7 +110,7 @@ class ClosedSection(_Section):
 
 
 class HoursSection(_Section):
-    time_zone: Annotated[str, AfterValidator(_zone)]
+    time_zone: ZoneName
     monday: list[DaySpan] = Field(default_factory=list[str])
     tuesday: list[DaySpan] = Field(default_factory=list[str])
     wednesday: list[DaySpan] = Field(default_factory=list[str])
@@ -238,6 +240,15 @@ def _agent_problems(
         yield Problem(file=file, line=document.line_of(location), field=field_name(location), message=message)
     for location, name in named:
         line, field = document.line_of(location), field_name(location)
+        if name == ROUTER:
+            if not (file.parent / "agents.router.yaml").is_file():
+                message, fix = "asks agents.router.yaml, which is not there.", "Write it, or name an agent."
+                yield Problem(file=file, line=line, field=field, message=message, fix=fix)
+            continue
+        if name in agents.names and (required := agents.get(name).requires):
+            message = f"{name} takes over only with {', '.join(required)}, which no call begins with."
+            fix = "Name the agent that hands over to it."
+            yield Problem(file=file, line=line, field=field, message=message, fix=fix)
         if name not in agents.names:
             message, fix = f"there is no agent {name!r}.", did_you_mean(name, agents.names)
             yield Problem(file=file, line=line, field=field, message=message, fix=fix)

@@ -104,6 +104,7 @@ async def test_bad_variables(api: Api, variables: dict[str, object], code: str) 
     [
         (b"", "application/json", (400, "invalid_json")),
         (b"{", "application/json", (400, "invalid_json")),
+        (b"{}", "application/json", (400, "no_route")),
         (b'{"agent":"plain","more":1}', "application/json", (400, "invalid_body")),
         (b'{"agent":"plain"}', "text/plain", (415, "unsupported_media_type")),
         (b'{"agent":"' + b"x" * 1_048_576 + b'"}', "application/json", (413, "body_too_large")),

@@ -61,7 +61,7 @@ def test_what_is_not_json(body: bytes) -> None:
     ("body", "place"),
     [
         (b'{"agent":"a","extra":1}', "extra"),
-        (b"{}", "agent"),
+        (b'{"language":"english"}', "language"),
         (b'{"agent":1}', "$.agent"),
         (b'{"agent":""}', "$.agent"),
         (b'{"agent":"a","variables":{"plan":7}}', "$.variables"),
