@@ -13,6 +13,7 @@ from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.effects import AskRecording, Record, RunInline, Send, StartDurable
 from shared.session.log import ConsentNoted, ConsentStep
 from tests.unit.conversation.scene import Scene, conversation
+from tests.unit.conversation.test_own_session_properties import Continuing
 from tests.unit.conversation.test_properties import Conversing
 
 WORDS = "This call is recorded."
@@ -82,5 +83,45 @@ class Consenting(Conversing):
         assert len(reached) < 2 or ConsentStep.ANNOUNCED in reached
 
 
+class ConsentingAnywhere(Continuing):
+    """The same agent on the telephone, with owners and provider sessions that come and go."""
+
+    tools = Consenting.tools
+    consent = TERMS
+
+    @rule(transcribed=st.booleans())
+    def caller_speaks(self, transcribed: bool) -> None:
+        if self.scene.subject.interruptible:
+            super().caller_speaks(transcribed)  # type: ignore[operator]  # Hypothesis wraps it
+
+    @rule()
+    @precondition(lambda self: self.service.active)
+    def audio_is_heard(self) -> None:
+        response_id = self.service.active
+        self.end(0)
+        self.scene.say("output_audio_buffer.stopped", response_id=response_id)
+
+    @invariant()
+    def nothing_is_said_twice_or_done_too_soon(self) -> None:
+        reached = [entry.step for entry in self.log if isinstance(entry, ConsentNoted)]
+        for effect in self.scene.effects:
+            match effect:
+                case Record(entry=ConsentNoted(step=step)):
+                    assert step not in reached
+                    reached.append(step)
+                case Send(event=event) if event["type"] == "response.create":
+                    asked = cast("Mapping[str, str]", event["response"]).get("instructions", "")
+                    assert reached or asked == f"Say exactly: {WORDS}", "something else was said first"
+                case RunInline() | StartDurable() | AskRecording():
+                    assert ConsentStep.GIVEN in reached
+                case _:
+                    pass
+
+    def teardown(self) -> None:
+        """What is left in peace is shown elsewhere."""
+
+
 TestConsenting = Consenting.TestCase
 TestConsenting.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestConsentingAnywhere = ConsentingAnywhere.TestCase
+TestConsentingAnywhere.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import ChangeSession, PrepareSession, RunInline, Send, StartDurable
 from shared.session.log import LogEntry, ToolCalled, ToolFinished, ToolStatus, UserTurn
@@ -34,12 +35,34 @@ class Service:
 class Continuing(RuleBasedStateMachine):
     """A conversation that loses its provider sessions and its workers all the time."""
 
+    tools: tuple[tuple[str, ...], ...] = (("look_up",), ("pay",), ("book",))
+    consent: ConsentTerms | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.sessions = 0
         self.number = 0
         self.log: list[LogEntry] = []
-        self.start(conversation(greeting="Hello.", own_session=True))
+        self.start(self.owner())
+
+    def owner(
+        self,
+        *,
+        resumed: bool = False,
+        history: Iterable[LogEntry] = (),
+        unanswered: Iterable[ToolCalled] = (),
+        answered: Mapping[str, str] = {},
+    ) -> Conversation:
+        return conversation(
+            greeting="Hello.",
+            own_session=True,
+            resumed=resumed,
+            history=history,
+            unanswered=unanswered,
+            answered=answered,
+            consent=self.consent,
+            records=self.consent is not None,
+        )
 
     def start(self, subject: Conversation) -> None:
         """A worker begins to own the session."""
@@ -105,7 +128,7 @@ class Continuing(RuleBasedStateMachine):
         response_id, self.service.active = self.service.active, ""
         items = [message_item(f"a_{response_id}", "So it is.")]
         for place in range(calls):
-            items.append(call_item(f"{response_id}_{place}", ("look_up", "pay", "book")[place % 3]))
+            items.append(call_item(f"{response_id}_{place}", *self.tools[place % len(self.tools)]))
         self.service.items.extend(items)
         self.service.answers += 1
         done = {"id": response_id, "status": status, "output": items}
@@ -162,9 +185,7 @@ class Continuing(RuleBasedStateMachine):
         finished = {entry.tool_call_id: entry for entry in self.log if isinstance(entry, ToolFinished)}
         called = [entry for entry in self.log if isinstance(entry, ToolCalled)]
         self.start(
-            conversation(
-                greeting="Hello.",
-                own_session=True,
+            self.owner(
                 resumed=True,
                 history=self.log,
                 unanswered=[entry for entry in called if entry.tool_call_id not in finished],
