@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run call call-phone test test-fast check format doctor bench bench-worker bench-media \
-	package-test image-test lock clean
+	package-test image-test conformance lock clean
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ package-test: setup ## Start the Functions package as Azure would: its own requi
 
 image-test: setup ## Build the worker's image and let it take a call (IMAGE_ENGINE=docker, podman, buildah)
 	@DEPLOYMENT_TESTS=1 exec $(BIN)/python -m pytest tests/deployment/test_worker_image.py $(ARGS)
+
+conformance: setup ## Run the public MCP conformance suite (from npm) against our MCP client and server
+	@exec $(BIN)/python -m tests.conformance
 
 lock: setup ## Compile the lock files again from requirements*.in (ARGS=--upgrade)
 	$(COMPILE) --python-version 3.11 $(ARGS) requirements.in -o requirements.txt

@@ -26,6 +26,8 @@ class SchemaReader:
 
     def __init__(self, parameters: Mapping[str, object]) -> None:
         self._validator = _Validator(dict(parameters), registry=Registry())
+        required = parameters.get("required")
+        self._required: frozenset[object] = frozenset(required if _is_list(required) else ())
 
     def read(self, arguments_json: str) -> dict[str, object]:
         """Return {"arguments": …}; raise InvalidArgumentsError with what is wrong."""
@@ -35,6 +37,8 @@ class SchemaReader:
             raise _invalid("", f"the arguments are not valid JSON: {error.msg}") from error
         if not _is_object(arguments):
             raise _invalid("", "the arguments must be one JSON object")
+        # What models mean by null for something that they may leave out.
+        arguments = {n: value for n, value in arguments.items() if value is not None or n in self._required}
         problems: list[ArgumentProblem] = []
         try:
             for error in self._validator.iter_errors(arguments):
@@ -60,3 +64,7 @@ def _invalid(field: str, problem: str) -> InvalidArgumentsError:
 
 def _is_object(value: object) -> TypeGuard[dict[str, object]]:
     return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)

@@ -113,6 +113,12 @@ def test_arguments_are_held_to_the_schema(arguments: str, problem: str) -> None:
     assert problem in refused.value.problems[0].problem
 
 
+def test_null_for_what_may_be_left_out_is_left_out() -> None:
+    schema = {**PLAIN, "properties": {"id": {"type": "string"}, "open": {"type": "boolean"}}}
+    read = SchemaReader(schema).read('{"id": "1", "open": null}')
+    assert read == {"arguments": {"id": "1"}}
+
+
 def test_a_servers_regular_expression_is_not_run_here() -> None:
     endless = {"type": "object", "properties": {"id": {"type": "string", "pattern": "^(a+)+$"}}}
     assert SchemaReader(endless).read('{"id": "' + "a" * 40 + 'b"}')
