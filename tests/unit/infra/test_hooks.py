@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,18 +33,18 @@ WELL = {
     "cognitiveservices model list": "a model",
     "cognitiveservices usage list": "100.0\t20.0",
 }
-PLAYED_AZ = """#!{python}
-import json, os, sys
-stage = json.load(open(os.environ["STAGE"]))
-command = " ".join(sys.argv[1:])
-file = sys.argv[sys.argv.index("--file") + 1] if "--file" in sys.argv else None
-with open(os.environ["STAGE"] + ".told", "a") as told:
-    told.write(json.dumps([command, open(file).read() if file else None]) + "\\n")
-fitting = [start for start in stage if command.startswith(start)]
-answer = stage[max(fitting, key=len)] if fitting else ""
-if answer is None:
-    sys.exit("the played Azure CLI fails")
-print(answer)
+# Writes down what it was told, and what lies in the file that it was given; then answers.
+PLAYED_AZ = """#!/bin/sh
+told="$*"
+file=
+while [ $# -gt 0 ]; do
+    [ "$1" = --file ] && file=$2
+    shift
+done
+printf '%s\\t%s\\n' "$told" "$([ -z "$file" ] || cat "$file"; echo .)" >>"$TOLD"
+case "$told" in
+{cases}
+esac
 """
 
 
@@ -61,16 +60,24 @@ class Stage:
         bin_directory = self.directory / "bin"
         bin_directory.mkdir(exist_ok=True)
         az = bin_directory / "az"
-        az.write_text(PLAYED_AZ.format(python=sys.executable))
+        cases = [
+            f"{shlex.quote(start)}*) "
+            + (
+                "echo 'the played Azure CLI fails' >&2; exit 1"
+                if answer is None
+                else f"echo {shlex.quote(answer)}"
+            )
+            + " ;;"
+            for start, answer in sorted(self.answers.items(), key=lambda pair: -len(pair[0]))
+        ]
+        az.write_text(PLAYED_AZ.format(cases="\n".join(cases)))
         az.chmod(0o755)
-        stage = self.directory / "stage.json"
-        stage.write_text(json.dumps(self.answers))
-        Path(f"{stage}.told").unlink(missing_ok=True)
+        self._told.unlink(missing_ok=True)
         return subprocess.run(
             ["sh", str(HOOKS / hook)],
             env={
                 "PATH": f"{bin_directory}:{os.environ['PATH']}",
-                "STAGE": str(stage),
+                "TOLD": str(self._told),
                 **self.environment,
                 **environment,
             },
@@ -80,9 +87,17 @@ class Stage:
         )
 
     @property
-    def told(self) -> list[tuple[str, str | None]]:
-        path = self.directory / "stage.json.told"
-        return [tuple(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    def _told(self) -> Path:
+        return self.directory / "told"
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """The commands, each with what was in its file."""
+        lines = self._told.read_text().splitlines() if self._told.exists() else []
+        return [
+            (command, content.removesuffix("."))
+            for command, _, content in (one.partition("\t") for one in lines)
+        ]
 
 
 @pytest.fixture
@@ -201,7 +216,7 @@ class Ready(BaseHTTPRequestHandler):
 @pytest.fixture
 def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]  # a generator
     server = ThreadingHTTPServer(("127.0.0.1", 0), Ready)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(Ready, "answer", Ready.answer)
     yield Stage(
         tmp_path,
