@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from realtime_worker.conversation.core import Conversation
-from realtime_worker.conversation.role import HandoffRule, Role
+from realtime_worker.conversation.role import HandoffRule, Role, ToolManners
 from realtime_worker.conversation.setup import ConversationSetup
 from shared.session.log import LogEntry, ToolCalled, ToolExecution
 from shared.session.model import Standing
@@ -40,6 +40,10 @@ RECEPTION = Role(
         "book": ToolExecution.DURABLE,
     },
     repeatable=frozenset({"verify", "look_up"}),
+    manners={
+        "look_up": ToolManners(filler="One moment.", filler_after_ms=1_500, cancellable=True),
+        "book": ToolManners(filler="I am booking it.", filler_after_ms=2_000),
+    },
     handoffs={
         TO_BILLING: HandoffRule(to="billing", requires=("member_verified",), announce="Over to billing.")
     },

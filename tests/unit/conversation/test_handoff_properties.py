@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import (
+    CancelTool,
     Effect,
     EnterAgent,
     Record,
@@ -20,7 +21,7 @@ from realtime_worker.conversation.effects import (
     StartDurable,
 )
 from realtime_worker.conversation.role import Accepted
-from shared.session.commands import InboxEntry, ToolResult
+from shared.session.commands import InboxEntry, ReportProgress, ToolResult
 from shared.session.log import HandedOver, LogEntry, ToolCalled, ToolFinished, ToolStatus
 from shared.session.model import Standing, holds
 from tests.unit.conversation.scene import call_item
@@ -28,6 +29,10 @@ from tests.unit.conversation.team_scene import ROLES, team_conversation
 
 MAX_HANDOFFS = 4
 TOOLS = ("verify", "look_up", "book", "pay", "handoff_to_billing", "handoff_to_reception")
+
+STEPS = (
+    "respond", "respond2", "finish", "finish", "speak", "progress", "wait", "before", "after", "die",
+)  # fmt: skip
 
 Step = tuple[str, int]
 
@@ -87,8 +92,16 @@ class World:
                     self.waiting.append(effect)
                 case StartDurable() if effect.tool_call_id not in known:
                     self.durable[effect.tool_call_id] = effect
+                case CancelTool(tool_call_id=call):
+                    assert self.status_of(call) is ToolStatus.CANCELLED, "cancelled before its record"
+                    if call not in known:
+                        self.waiting = [one for one in self.waiting if one.tool_call_id != call]
                 case _:
                     pass
+
+    def status_of(self, call: str) -> ToolStatus | None:
+        finished = (one for one in self.log if isinstance(one, ToolFinished) and one.tool_call_id == call)
+        return next((one.status for one in finished), None)
 
     def fall(self) -> None:
         self.die = ""
@@ -161,7 +174,24 @@ class World:
             self.say("response.output_item.done", response_id=response, item=item)
         self.say("response.done", response={"id": response, "status": "completed", "output": items})
 
-    # --- tools ---------------------------------------------------------------------------------------
+    # --- tools, and a caller who speaks over them ---------------------------------------------------
+
+    def speak(self) -> None:
+        """The caller says something while tools run."""
+        self.say("input_audio_buffer.speech_started", item_id=f"u{self.now}")
+        self.say("input_audio_buffer.speech_stopped", item_id=f"u{self.now}")
+
+    def progress(self, number: int) -> None:
+        """A tool tells how far it is; also one that has ended or lost its owner."""
+        if self.durable and number % 2:
+            call = sorted(self.durable)[number % len(self.durable)]
+            self.results += 1
+            told = ReportProgress(tool_call_id=call, text="Half of it is done.")
+            entry = InboxEntry(entry_id=f"{self.results}-0", command=told)
+            self.take(self.subject.command(entry, self.now))
+        elif self.calls:
+            call = f"c{number % self.calls + 1}"
+            self.take(self.subject.tool_progressed(call, "Half of it is done.", self.now))
 
     def finish_one(self, number: int) -> None:
         if self.durable and (number % 3 == 0 or not self.waiting):
@@ -193,7 +223,7 @@ def holds_all(standing: Standing | None, entry: HandedOver) -> bool:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["respond", "respond2", "finish", "finish", "wait", "before", "after", "die"]),
+            st.sampled_from(STEPS),
             st.integers(0, 50),
         ),
         max_size=40,
@@ -210,6 +240,10 @@ def test_every_call_has_one_output_and_the_record_says_who_speaks(steps: list[St
                 world.respond([TOOLS[number % len(TOOLS)], TOOLS[number // 7 % len(TOOLS)]])
             case "finish":
                 world.finish_one(number)
+            case "speak":
+                world.speak()
+            case "progress":
+                world.progress(number)
             case "wait":
                 world.now += 700
                 world.take(world.subject.tick(world.now))
@@ -228,6 +262,8 @@ def test_every_call_has_one_output_and_the_record_says_who_speaks(steps: list[St
     finished = [entry.tool_call_id for entry in world.log if isinstance(entry, ToolFinished)]
     assert len(called) == len(set(called))
     assert sorted(finished) == sorted(called), "a call was answered twice, or never"
+    cancelled = [one for one in world.log if isinstance(one, ToolFinished) and one.status == "cancelled"]
+    assert {one.name for one in cancelled} <= {"look_up"}, "nobody had said that it may be cancelled"
     outputs = [item["call_id"] for item in world.items.values() if item["type"] == "function_call_output"]
     assert len(outputs) == len(set(outputs)), "the service heard an output twice"
     assert set(outputs) == set(called), "an output never reached the service"
