@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import azure.durable_functions as df
 
 from functions.durable import Payload, activity, as_object, number, text
-from functions.tool_calls import COMPENSATE, DELIVER_RESULT, NOTIFY, RUN_TOOL, call_is_over, given_up
+from functions.tool_calls import (
+    ASK_IF_TAKEN,
+    COMPENSATE,
+    DELIVER_RESULT,
+    NOTIFY,
+    RUN_TOOL,
+    call_is_over,
+    given_up,
+)
 from shared.errors import NotFoundError, SidetoneError
 
 if TYPE_CHECKING:
@@ -131,7 +139,8 @@ async def notify_of_late_result(payload: Payload, needs: Dependencies) -> Payloa
 async def deliver_tool_result(payload: Payload, needs: Dependencies) -> Payload:
     """Put the result into the session's inbox, once; a session that was erased needs none.
 
-    late: the call had ended before, so that the result is in the session's log only.
+    late: whether the call had ended before, so that the result is in the session's log only; null while
+    nobody can say.
     """
     from functions.session_start import now_ms
     from functions.unread_results import record_result
@@ -166,13 +175,29 @@ async def deliver_tool_result(payload: Payload, needs: Dependencies) -> Payload:
         )
         # Read after the result is in the inbox: whoever closes the books later finds it there.
         if (await needs.sessions.get(session_id)).live:
-            return {"delivered": bool(entry_id), "late": False}
+            return {"delivered": bool(entry_id), "late": None}
         redact = payload.get("redact")
         fields = tuple(str(name) for name in redact) if isinstance(redact, list) else ()
         late = await record_result(needs, session_id, text(payload, "tool"), fields, result)
     except NotFoundError:
         return {"delivered": False, "late": False}
     return {"delivered": bool(entry_id), "late": late}
+
+
+@activity(blueprint, ASK_IF_TAKEN, span_name=f"{_SPAN} ask_if_taken")
+async def ask_if_result_was_taken(payload: Payload, needs: Dependencies) -> Payload:
+    """Return `late` as deliver_tool_result does, for a result that it has put into the inbox."""
+    from functions.unread_results import record_unread, recorded_by_owner
+
+    session_id, tool_call_id = text(payload, "session_id"), text(payload, "tool_call_id")
+    try:
+        session = await needs.sessions.get(session_id)
+        if not session.live:
+            await record_unread(needs, session, await needs.log.read_all(session_id))
+        taken = await recorded_by_owner(needs, session_id, tool_call_id)
+    except NotFoundError:  # the session was erased
+        return {"late": False}
+    return {"late": None if taken is None else not taken}
 
 
 async def _tool_and_session(

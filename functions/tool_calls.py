@@ -34,6 +34,7 @@ COMPENSATE = "compensate_tool"
 NOTIFY = "notify_of_late_result"
 ASK_APPROVAL = "ask_approval"
 SETTLE_APPROVAL = "settle_approval"
+ASK_IF_TAKEN = "ask_if_result_was_taken"
 
 # For failures around the tool: Redis, the agents' files. The tool has not run then. Half a minute outlasts
 # a failover; a caller would not wait longer.
@@ -49,6 +50,9 @@ _LONGEST_PAUSE_S = 6 * 3600.0
 # An approval expires by Redis's clock: when ours says so first, it is looked at some more times.
 _CLOCKS_DIFFER_S = 2.0
 _LATE_LOOKS = 5
+# How soon, and how often, it is asked whether a result was taken by its call's owner; pauses double.
+_FIRST_ASK_S = 2.0
+_ASKS = 12
 
 
 @orchestrator(blueprint, TOOL_CALL)
@@ -98,7 +102,7 @@ def tool_call(context: df.DurableOrchestrationContext) -> Steps:
             "undone": undone,
         },
     )
-    if as_object(delivered).get("late") and outcome.get("notifies"):
+    if outcome.get("notifies") and (yield from _came_late(context, given, as_object(delivered))):
         told = {**given, "status": text(outcome, "status"), "output": text(outcome, "output")}
         try:
             yield context.call_activity_with_retry(NOTIFY, _COMPANION_RETRY, told)
@@ -163,6 +167,20 @@ def _decision(
         look = {**about, "withdraw": late_looks >= _LATE_LOOKS}
         found = as_object((yield context.call_activity_with_retry(SETTLE_APPROVAL, _STORE_RETRY, look)))
     return dict(found)
+
+
+def _came_late(
+    context: df.DurableOrchestrationContext, given: Payload, delivered: Payload
+) -> Generator[TaskBase, object, bool]:
+    """Return whether the call had ended before its owner could take the result: both may happen at once."""
+    pause_s = _FIRST_ASK_S
+    for _ in range(_ASKS):
+        if (late := delivered.get("late")) is not None:
+            return bool(late)
+        yield _timer(context, pause_s)
+        pause_s *= 2
+        delivered = as_object((yield context.call_activity_with_retry(ASK_IF_TAKEN, _STORE_RETRY, given)))
+    return False
 
 
 def _timer(context: df.DurableOrchestrationContext, after_s: float) -> TimerTask:

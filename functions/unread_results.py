@@ -56,3 +56,13 @@ async def record_unread(needs: Dependencies, session: Session, entries: Iterable
             if isinstance(result, ToolResult) and call is not None:
                 recorded += await record_result(needs, session.session_id, call.name, call.redact, result)
     return recorded
+
+
+async def recorded_by_owner(needs: Dependencies, session_id: str, tool_call_id: str) -> bool | None:
+    """Return whether the session's owner has logged the call's result; None while nobody has."""
+    from shared.session.log import ToolFinished
+
+    for logged in await needs.log.read_all(session_id):
+        if isinstance(logged.entry, ToolFinished) and logged.entry.tool_call_id == tool_call_id:
+            return logged.epoch > 0
+    return None

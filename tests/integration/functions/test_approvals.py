@@ -204,6 +204,26 @@ async def test_a_call_that_ends_first_leaves_a_record_and_a_letter(
     assert json.loads(tools[0]["output"]) == {"refunded": 500, "account": "***"}
 
 
+async def test_a_result_that_comes_while_the_call_ends_is_logged_and_told(
+    api: Api, functions: RunningFunctions, worker_api: Api, redis_db: Redis, ledger: Path
+) -> None:
+    arguments = '{"amount":1,"account":"x"}'
+    session_id = await started(api, functions)
+    epoch = await attach(redis_db, session_id, called("refund", arguments))
+    message = tool_message(session_id, "refund", arguments=arguments)
+    assert (await worker_api.post(f"/sessions/{session_id}/tool-calls", message)).status == 202
+    await result_of(redis_db, session_id)  # in the inbox, and its owner takes nothing any more
+    await over(worker_api, redis_db, session_id, epoch)
+    (finished,) = await eventually(
+        lambda: logged(redis_db, session_id, ToolFinished), what="the result in the log"
+    )
+    assert isinstance(finished, ToolFinished)
+    assert finished.status is ToolStatus.OK
+    lines = await eventually(lambda: ledger_of(ledger, session_id)[1:], what="the letter")
+    assert lines == ["letter 1 ok"]
+    assert len(await logged(redis_db, session_id, ToolFinished)) == 1
+
+
 async def test_a_tool_that_ends_with_its_call_is_withdrawn_and_undone(
     api: Api, functions: RunningFunctions, worker_api: Api, approver: Api, redis_db: Redis, ledger: Path
 ) -> None:

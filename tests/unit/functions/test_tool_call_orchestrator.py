@@ -9,6 +9,7 @@ import pytest
 
 from functions.tool_calls import (
     ASK_APPROVAL,
+    ASK_IF_TAKEN,
     COMPENSATE,
     DELIVER_RESULT,
     NOTIFY,
@@ -199,6 +200,21 @@ def test_the_end_of_the_call_does_not_disturb_what_goes_on_without_it() -> None:
     run.complete(RUN_TOOL, {**OK, "notifies": True})
     run.complete(DELIVER_RESULT, {"delivered": True, "late": True})
     assert run.complete(NOTIFY, {})["output"] == OK["output"]
+    assert run.done
+
+
+@pytest.mark.parametrize(("late", "told"), [(True, 1), (False, 0)])
+def test_a_result_that_comes_while_the_call_ends_is_looked_after(late: bool, told: int) -> None:
+    run = OrchestrationDriver(tool_call, GIVEN)
+    run.complete(RUN_TOOL, {**OK, "notifies": True})
+    run.complete(DELIVER_RESULT, {"delivered": True, "late": None})
+    for pause_s in (2.0, 4.0):
+        assert [timer.after_s for timer in run.timers()] == [pause_s]
+        run.fire_timer()
+        run.complete(ASK_IF_TAKEN, {"late": None if pause_s == 2.0 else late})
+    assert len(run.activities()) == told
+    if told:
+        run.complete(NOTIFY, {})
     assert run.done
 
 
