@@ -15,7 +15,7 @@ from shared.agents.graph import as_mermaid, as_text
 from shared.agents.router_file import load_router
 from shared.agents.schema import schema_text
 from shared.errors import SidetoneError
-from shared.telephony.policy_file import load_policy
+from shared.telephony.policy_file import check_destinations, load_policy
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
     directory: str = asked.directory
     try:
         catalog = load_agents(directory)
-        load_policy(directory, catalog)
+        check_destinations(directory, catalog, load_policy(directory, catalog))
         load_router(directory, catalog)
     except SidetoneError as error:
         sys.stderr.write(f"{error.detail}\n")

@@ -158,8 +158,6 @@ def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
     """
     file = Path(directory) / POLICY_FILE
     if not file.exists():
-        if problems := list(_destination_problems(OutboundPolicy(), agents, file, line=0)):
-            raise PolicyLoadError(problems)
         return InboundPolicy()
     try:
         document = read_yaml(file.read_bytes())
@@ -174,14 +172,6 @@ def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
         found = error.errors(include_url=False, include_input=False)
         raise PolicyLoadError(_problem(details, document, file) for details in found) from error
     problems = list(_agent_problems(written, document, agents, file))
-    outbound = OutboundPolicy(
-        allow=tuple(written.outbound.allow),
-        deny=tuple(written.outbound.deny),
-        users=tuple(written.outbound.users),
-        caller_ids=tuple(written.outbound.caller_ids),
-        max_live_calls=written.outbound.max_live_calls,
-    )
-    problems += _destination_problems(outbound, agents, file, line=document.line_of(("outbound",)))
     if problems:
         raise PolicyLoadError(problems)
     return InboundPolicy(
@@ -194,7 +184,13 @@ def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
         redirects={called: parse_target(name) for called, name in written.redirects.items()},
         hours=_hours(written.hours) if written.hours else None,
         closed=_closed(written.hours.closed) if written.hours else None,
-        outbound=outbound,
+        outbound=OutboundPolicy(
+            allow=tuple(written.outbound.allow),
+            deny=tuple(written.outbound.deny),
+            users=tuple(written.outbound.users),
+            caller_ids=tuple(written.outbound.caller_ids),
+            max_live_calls=written.outbound.max_live_calls,
+        ),
     )
 
 
@@ -263,19 +259,24 @@ def _agent_problems(
             yield Problem(file=file, line=line, field=field, message=message, fix="Give them defaults.")
 
 
-def _destination_problems(
-    outbound: OutboundPolicy, agents: AgentCatalog, file: Path, *, line: int
-) -> Iterable[Problem]:
-    """Yield the places that an agent's telephone tools could never call: it would find out with a caller."""
+def check_destinations(directory: str | Path, agents: AgentCatalog, policy: InboundPolicy) -> None:
+    """Raise PolicyLoadError for what agents' telephone tools could never call: they find out with a caller.
+
+    It keeps no other call from being answered, so it belongs to a check and not to loading.
+    """
+    file = Path(directory) / POLICY_FILE
+    problems: list[Problem] = []
     for agent in agents:
         for field, named in (("transfer_to", agent.transfer_to), ("participants", agent.participants)):
             for name, destination in named.items():
                 try:
-                    outbound.check(destination.target)
+                    policy.outbound.check(destination.target)
                 except SidetoneError:
                     message = f"does not allow {field}.{name} of the agent {agent.name}."
                     fix = "Name the number under allow, or the user under users."
-                    yield Problem(file=file, line=line, field="outbound", message=message, fix=fix)
+                    problems.append(Problem(file=file, line=0, field="outbound", message=message, fix=fix))
+    if problems:
+        raise PolicyLoadError(problems)
 
 
 def _problem(details: ErrorDetails, document: YamlDocument, file: Path) -> Problem:
