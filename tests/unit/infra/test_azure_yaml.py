@@ -90,6 +90,21 @@ def test_the_pipeline_knows_parameters_only_and_the_workflow_hands_them_on() -> 
     assert handed_on["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
 
 
+@pytest.mark.parametrize("page", ["deploy.md", "operations.md"])
+def test_the_pages_name_variables_that_there_are(page: str) -> None:
+    text = (REPOSITORY / "docs" / page).read_text()
+    hooks = "".join(path.read_text() for path in (REPOSITORY / "infra" / "hooks").iterdir())
+    named = set(re.findall(r"azd env set ([A-Z_]+)", text))
+    named |= {
+        name
+        for row in re.findall(r"^\| (`[A-Z_`, …]+) \|", text, re.MULTILINE)
+        for name in re.findall(r"`([A-Z_]+)`", row)
+    }
+    assert named, "the pages tell what can be set"
+    unknown = {name for name in named if name not in VARIABLES and name not in hooks}
+    assert not unknown
+
+
 # --- workflows ----------------------------------------------------------------------------------
 
 
