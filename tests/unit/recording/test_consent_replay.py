@@ -1,0 +1,62 @@
+"""A call with an announcement, an answer and a recording replays, and its recording quotes none of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from realtime_worker.conversation.consent import ConsentTerms
+from realtime_worker.conversation.core import Conversation
+from realtime_worker.conversation.role import Role
+from realtime_worker.recording.file_format import read_recording
+from realtime_worker.recording.recorder import Recorder
+from realtime_worker.recording.replay import first_difference, play
+from shared.session.log import CallEvent, CallEventKind, ConsentNoted, ConsentStep, LogEntry, ToolExecution
+from tests.unit.conversation.scene import CONFIGURATION, Scene, call_item, message_item
+from tests.unit.recording.calls import BOUNDS, SETUP
+
+TERMS = ConsentTerms(announcement="This call is recorded, Ann.", ask=True, goodbye="Then goodbye, Ann.")
+HISTORY: tuple[LogEntry, ...] = (
+    ConsentNoted(step=ConsentStep.ANNOUNCED, at_ms=1),
+    CallEvent(event=CallEventKind.CONNECTED, at_ms=1),
+)
+ROLE = Role(
+    agent="desk",
+    configuration=CONFIGURATION,
+    executions={"record_consent": ToolExecution.CONVERSATION, "end_call": ToolExecution.CONVERSATION},
+)
+
+
+def hold(conversation: Conversation, *, announced: bool) -> None:
+    """A call from its announcement, or the answer to it, to the agent's end."""
+    scene = Scene(conversation)
+    if announced:
+        scene.found_last()
+    else:
+        scene.accept_request("r1")
+        said = [message_item("a1", TERMS.announcement)]
+        scene.say("response.done", response={"id": "r1", "status": "completed", "output": said})
+        scene.say("output_audio_buffer.stopped", response_id="r1")
+    scene.respond("r2", call_item("c1", "record_consent", '{"given": true}'))
+    scene.respond("r3", message_item("a3", "Goodbye then."), call_item("c2", "end_call"))
+    scene.say("output_audio_buffer.stopped", response_id="r3")
+
+
+def test_it_replays_from_the_start_and_from_the_middle(tmp_path: Path) -> None:
+    whole = replace(SETUP, role=ROLE, consent=TERMS, records=True)
+    taken_over = replace(whole, resumed=True, epoch=2, history=HISTORY)
+    recorder = Recorder(tmp_path, BOUNDS)
+    try:
+        hold(recorder.conversation(whole, "acs"), announced=False)
+        hold(recorder.conversation(taken_over, "acs"), announced=True)
+    finally:
+        recorder.close()
+    paths = sorted(tmp_path.rglob("*.gz"))
+    assert len(paths) == 2
+    for path in paths:
+        recording = read_recording(path)
+        assert first_difference(play(recording)) is None
+        effects = [effect for step in recording.steps for effect in step.effects]
+        assert any(effect.get("type") == "ask_recording" for effect in effects)
+        assert any(effect.get("reason") == "agent_ended" for effect in effects)
+        assert "Ann" not in str(recording.stored_setup)
