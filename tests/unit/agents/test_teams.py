@@ -255,7 +255,8 @@ def test_the_schema_beside_the_agents_is_the_one_that_is_checked_against() -> No
 
 def test_the_guide_tells_of_every_field() -> None:
     guide = (REPOSITORY / "docs" / "agents.md").read_text()
-    missing = [name for name in TOLD if f"| `{name}`" not in guide]
+    told = [row.split("|")[1] for row in guide.splitlines() if row.startswith("| `")]
+    missing = [name for name in TOLD if not any(f"`{name}`" in cell for cell in told)]
     assert not missing, "docs/agents.md has no row for these fields"
 
 
