@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
+from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,6 +36,7 @@ async def operators_mcp(call: Call, orchestrations: Orchestrations) -> func.Http
     check_content_type(call.request, "application/json")
     await needs.limits.check_rate(call.caller.principal, "mcp", needs.settings.mcp_requests_per_minute)
 
+    await asyncio.to_thread(import_module, "functions.mcp_exchange")  # takes a second, once
     from functions.mcp_exchange import answer
     from functions.operator_tools import TOOLS
 

@@ -18,7 +18,7 @@ async def connect_servers(settings: WorkerSettings, agents: AgentCatalog) -> Mcp
 
     Raises SidetoneError for a server that can't be used as it is described.
     """
-    if not any(agent.mcp_servers for agent in agents):
+    if not settings.agents_reload and not any(agent.mcp_servers for agent in agents):
         return None
     await asyncio.to_thread(import_module, "shared.mcp.pool")
     from shared.mcp.credentials import SecretStore, process_environment
