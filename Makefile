@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run call call-phone test test-fast check format doctor bench bench-worker bench-media \
+.PHONY: help setup run call call-phone approve test test-fast check format doctor bench bench-worker bench-media \
 	package-test image-test conformance lock clean
 
 help: ## Show this list
@@ -36,6 +36,9 @@ call: setup ## Place another call on the running stack (WAV=a.wav, SAY="some wor
 
 call-phone: setup ## Call the running stack by phone, with an interruption, keys and a transfer (SAY="some words", TRACE=1)
 	@exec $(BIN)/python -m emulators call-phone $(ARGS)
+
+approve: setup ## Approve what a tool on the running stack asks a person (ARGS="--reject --comment 'Too much.'")
+	@exec $(BIN)/python -m emulators approve $(ARGS)
 
 test: setup ## Run every test: unit, integration, end to end
 	@exec sh scripts/test.sh

@@ -11,6 +11,7 @@ EMULATORS: dict[str, tuple[str, str]] = {
     "run": ("emulators.local.run", "the whole product on this machine, with a spoken demonstration call"),
     "call": ("emulators.local.call", "place a call on what `run` has started"),
     "call-phone": ("emulators.local.call_phone", "call what `run` has started by phone"),
+    "approve": ("emulators.local.approve", "decide what a tool on what `run` has started asks a person"),
     "doctor": ("emulators.local.doctor", "check that this machine can run it"),
     "functions": ("emulators.functions_host.cli", "run any Python function app (v2 model, Durable included)"),
     "realtime": ("emulators.realtime.cli", "Azure OpenAI Realtime: WebRTC, SIP-style calls, sidebands"),

@@ -15,7 +15,7 @@ NOT_RUNNING = "The local stack is not running; start it with `make run` in anoth
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """The stack's base URLs and the key of its API.
+    """The stack's base URLs, the key of its API, and a token with which its user decides approvals.
 
     Empty: `traces_url` where spans go elsewhere; `communication_url` and `sip_url`, where emulated
     telephones ring, where those services are real ones.
@@ -24,6 +24,7 @@ class Addresses:
     pid: int
     functions_url: str
     function_key: str = field(repr=False)
+    approver_token: str = field(default="", repr=False)
     worker_url: str
     realtime_url: str
     redis_url: str

@@ -28,6 +28,7 @@ from emulators.local.errors import LocalStackError
 from emulators.local.ports import Ports
 from emulators.local.processes import Part
 from emulators.redis_server import RedisUnavailableError, answers, redis_command
+from shared.security.tokens import TokenRing
 
 DEFAULT_AGENT = "member_services"
 
@@ -42,6 +43,9 @@ class Stack:
     addresses: Addresses
     event_grid_key: str = field(repr=False)
     run_directory: Path
+
+
+_DAY_S = 86_400.0
 
 
 def given_settings(environment: Mapping[str, str], env_file: Path = REPOSITORY / ".env") -> dict[str, str]:
@@ -127,6 +131,7 @@ def plan(environment: Mapping[str, str], run_directory: Path) -> Stack:
         pid=os.getpid(),
         functions_url=functions_url,
         function_key=function_key,
+        approver_token=_approver_token(settings["SIGNING_KEYS"]),
         worker_url=f"http://127.0.0.1:{ports.worker}",
         realtime_url=realtime_url,
         redis_url=redis_url,
@@ -215,6 +220,13 @@ def _host_keys(stack: Stack) -> dict[str, object]:
         "host": {"default": stack.addresses.function_key},
         "system": {"eventgrid_extension": stack.event_grid_key},
     }
+
+
+def _approver_token(signing_keys: str) -> str:
+    try:
+        return TokenRing(signing_keys).issue_approver_token("the local user", _DAY_S)
+    except ValueError:  # keys of the user's own that are wrong: the planes say how when they start
+        return ""
 
 
 def _new_signing_keys() -> str:
