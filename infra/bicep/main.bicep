@@ -69,9 +69,8 @@ param functionsMemoryMB int = 2048
 param functionsMaximumInstances int = 100
 @description('Origins whose pages may call the API, with commas between them.')
 param corsOrigins string = ''
-@description('How applications prove themselves: by function keys, or by Entra ID in front of the app.')
-@allowed(['function_key', 'easy_auth'])
-param apiAuth string = 'function_key'
+@description('Applications and operators sign in with Entra ID: the client id of the app registration. Empty: function keys.')
+param entraClientId string = ''
 
 @description('What tools and servers of the agents read, in both planes: NAME=value;NAME=value. Secrets belong into the vault.')
 param agentSettings string = ''
@@ -409,7 +408,7 @@ var commonSettings = union(
 var controlPlaneSettings = union(
   commonSettings,
   {
-    API_AUTH: apiAuth
+    API_AUTH: empty(entraClientId) ? 'function_key' : 'easy_auth'
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${functionsIdentity.outputs.clientId}'
     MCP_ALLOWED_ORIGINS: corsOrigins
   },
@@ -520,6 +519,7 @@ module functions 'modules/functions.bicep' = {
       ],
       enableAcs ? [{ name: 'function:incoming_call', instanceCount: 1 }] : []
     )
+    entraClientId: entraClientId
     corsOrigins: empty(corsOrigins) ? [] : split(corsOrigins, ',')
     subnetId: privateNetworking ? network!.outputs.functionsSubnetId : ''
     zoneRedundant: highAvailability

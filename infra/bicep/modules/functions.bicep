@@ -17,6 +17,8 @@ param instanceMemoryMB int
 param maximumInstanceCount int
 @description('Functions, or groups of them, that are kept warm: name and instanceCount.')
 param alwaysReady array
+@description('App registration of those who sign in with Entra ID; empty: nobody does.')
+param entraClientId string
 @description('Origins whose pages may call the API.')
 param corsOrigins array
 @description('Subnet of the private network; empty: none.')
@@ -79,6 +81,31 @@ resource appSettings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'appsettings'
   properties: settings
+}
+
+// Says who signs in. Nobody has to: webhooks, carriers, workers and browsers prove themselves otherwise, and where
+// somebody signed in is needed, the app asks for them.
+resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(entraClientId)) {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    platform: { enabled: true }
+    globalValidation: {
+      requireAuthentication: false
+      unauthenticatedClientAction: 'AllowAnonymous'
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: entraClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: { allowedAudiences: [entraClientId, 'api://${entraClientId}'] }
+      }
+    }
+    login: { tokenStore: { enabled: false } }
+  }
 }
 
 // Deployments come with an identity; passwords for publishing stay off.
