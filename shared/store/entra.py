@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from redis.auth.err import RequestTokenErr
 from redis.auth.token import TokenInterface
 from redis.credentials import CredentialProvider, StreamingCredentialProvider
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, RedisError
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -79,16 +79,19 @@ class EntraCredentials(CredentialProvider):
     def _renewed(self, token: TokenInterface) -> None:
         if self._pool is None or self._loop is None or self._loop.is_closed():
             return
-        renewing: Awaitable[None] = self._pool.re_auth_callback(token)
-        asyncio.run_coroutine_threadsafe(_awaited(renewing), self._loop)
+        asyncio.run_coroutine_threadsafe(_show(token, self._pool), self._loop)
 
     def _not_renewed(self, error: Exception) -> None:
         # Connections are cut when their token expires, and the next one asks for a token again.
         _log.warning("token for Redis could not be renewed", extra={"error_type": type(error).__name__})
 
 
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+async def _show(token: TokenInterface, pool: ConnectionPool) -> None:
+    try:
+        await pool.re_auth_callback(token)
+    except (RedisError, OSError) as error:
+        # As above: whoever is cut off connects again, and is told then what is wrong.
+        _log.warning("token for Redis could not be shown", extra={"error_type": type(error).__name__})
 
 
 def _default_tokens() -> StreamingCredentialProvider:
