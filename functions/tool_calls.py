@@ -153,9 +153,21 @@ def _decision(
     """Ask a person, and wait. state: approved, rejected, expired or withdrawn; with by and comment."""
     about = {**given, **asks, "cancels": outcome.get("cancels"), "redact": outcome.get("redact", [])}
     until = context.current_utc_datetime + timedelta(seconds=number(asks, "expires_s"))
-    found = as_object((yield context.call_activity_with_retry(ASK_APPROVAL, _STORE_RETRY, about)))
-    pause_s, late_looks = _FIRST_LOOK_S, 0
-    while text(found, "state") == "pending":
+    asked, pause_s, late_looks = False, _FIRST_LOOK_S, 0
+    while True:
+        too_late = late_looks >= _LATE_LOOKS
+        look = SETTLE_APPROVAL if asked or too_late else ASK_APPROVAL
+        try:
+            found = as_object(
+                (yield context.call_activity_with_retry(look, _STORE_RETRY, {**about, "withdraw": too_late}))
+            )
+            asked = True
+        except Exception:  # Redis is away for longer than that; the wait is not over for it
+            if too_late:
+                return {"state": "expired"}
+            found, pause_s = {}, _FIRST_LOOK_S
+        if text(found, "state") not in ("", "pending"):
+            return dict(found)
         left_s = (until - context.current_utc_datetime).total_seconds()
         late_looks += left_s <= 0
         timer = _timer(context, min(pause_s, left_s) if left_s > 0 else _CLOCKS_DIFFER_S)
@@ -164,9 +176,6 @@ def _decision(
         if first is not timer:
             timer.cancel()
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        look = {**about, "withdraw": late_looks >= _LATE_LOOKS}
-        found = as_object((yield context.call_activity_with_retry(SETTLE_APPROVAL, _STORE_RETRY, look)))
-    return dict(found)
 
 
 def _came_late(

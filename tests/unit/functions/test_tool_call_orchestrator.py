@@ -183,6 +183,23 @@ def test_looks_grow_rare_and_stop_when_the_time_is_over() -> None:
     assert looks == [30, 60, 120, 240, 150, 2, 2, 2, 2, 2]
 
 
+def test_a_wait_outlasts_a_redis_that_is_away() -> None:
+    run = OrchestrationDriver(tool_call, GIVEN)
+    run.complete(RUN_TOOL, ASKS)
+    for _ in range(60):
+        run.fail(ASK_APPROVAL)
+    run.fire_timer()
+    run.complete(ASK_APPROVAL, {"state": "pending"})
+    run.raise_event("decided", {})
+    for _ in range(60):
+        run.fail(SETTLE_APPROVAL)
+    assert [timer.after_s for timer in run.timers()] == [30.0], "soon again: somebody may have decided"
+    run.fire_timer()
+    run.complete(SETTLE_APPROVAL, {"state": "approved", **DECISION})
+    run.complete(RUN_TOOL, OK)
+    assert run.complete(DELIVER_RESULT, {"delivered": True})["status"] == "ok"
+
+
 def test_the_end_of_the_call_withdraws_what_ends_with_it() -> None:
     run = asking(cancels=True)
     run.raise_event("call_ended", {})
