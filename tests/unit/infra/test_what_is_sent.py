@@ -59,6 +59,10 @@ def test_everything_the_planes_import_is_sent() -> None:
     assert agents <= image
 
 
+def test_the_registry_finds_the_dockerfile_in_what_is_sent() -> None:
+    assert "realtime_worker/Dockerfile" in image_files()
+
+
 def test_what_lies_about_on_a_developers_machine_stays_there(tmp_path: Path) -> None:
     for name in (".funcignore", ".dockerignore"):
         (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
