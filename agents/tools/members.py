@@ -66,6 +66,7 @@ def _digits(said: str, count: int, otherwise: str) -> str:
     idempotent=True,
     timeout_s=3,
     sets_facts=["member_verified", "member_id", "member_name", "plan", "verification_failures"],
+    redact=["birth_year"],
 )
 def verify_member(
     member_id: Annotated[str, AfterValidator(_member_id), Field(description="The member number, 8 digits.")],
