@@ -25,7 +25,6 @@ from shared.session.log import (
     CallEventKind,
     ConsentNoted,
     ToolCalled,
-    ToolStatus,
     UserTurn,
 )
 from shared.session.model import EndReason
@@ -159,8 +158,7 @@ class CallFlow:
         if call.name == END_CALL:
             return self._end.taken_up(call, now_ms) if begun else self._end.called(call, now_ms)
         before = self._consent.settled
-        output, noted = self._consent.answered(call.arguments, now_ms)
-        status = ToolStatus.OK if '"error"' not in output else ToolStatus.INVALID
+        status, output, noted = self._consent.answered(call.arguments, now_ms)
         effects = [*noted, *self._tools.finished(call.tool_call_id, status, output, 0.0, now_ms)]
         if self._consent.refused:
             goodbye = self._consent.goodbye

@@ -21,7 +21,7 @@ from realtime_worker.conversation.effects import Effect, Record, Send
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
 from realtime_worker.conversation.speaking_time import longest_ms
 from realtime_worker.conversation.wire import part
-from shared.session.log import ConsentNoted, ConsentStep, LogEntry
+from shared.session.log import ConsentNoted, ConsentStep, LogEntry, ToolStatus
 from shared.session.model import EndReason
 
 # How often the announcement is cut off, or fails, before the call ends instead.
@@ -166,22 +166,24 @@ class ConsentGate:
         if self._heard_by_ms is None:
             self._responses.relent()
 
-    def answered(self, arguments: str, now_ms: int) -> tuple[str, list[Effect]]:
-        """Take the model's word for the caller's answer; return the call's output and the records."""
+    def answered(self, arguments: str, now_ms: int) -> tuple[ToolStatus, str, list[Effect]]:
+        """Take the model's word for the caller's answer; return the call's outcome and the records."""
         try:
             given = msgspec.json.decode(arguments, type=dict[str, object]).get("given")
         except msgspec.DecodeError:
             given = None
         if not isinstance(given, bool):
-            return _error("invalid_arguments", "Tell whether consent is given: true or false."), []
+            wrong = _error("invalid_arguments", "Tell whether consent is given: true or false.")
+            return ToolStatus.INVALID, wrong, []
         if self.settled:
-            return _ACCEPTED, []
+            return ToolStatus.OK, _ACCEPTED, []
         if self._stage is not _Stage.ASKED:
-            return _error("not_asked", "The caller has not heard the announcement to its end."), []
+            early = _error("not_asked", "The caller has not heard the announcement to its end.")
+            return ToolStatus.ERROR, early, []
         self._stage = _Stage.SETTLED if given else _Stage.REFUSED
         step = ConsentStep.GIVEN if given else ConsentStep.REFUSED
         noted = Record(entry=ConsentNoted(step=step, at_ms=now_ms))
-        return (_ACCEPTED if given else '{"consent":"refused"}'), [noted]
+        return ToolStatus.OK, (_ACCEPTED if given else '{"consent":"refused"}'), [noted]
 
     @property
     def _saying(self) -> bool:

@@ -116,11 +116,11 @@ class Conversation:
         if self._phase is Phase.OVER:
             return None
         deadlines = [self._ending.by_ms, self._hold_until_ms, self._responses.next_deadline_ms()]
-        deadlines.append(self._call.next_deadline_ms())
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
             deadlines.append(self._tools.words.next_deadline_ms())
-            deadlines.append(self._keypad.next_deadline_ms() if self._hold_until_ms is None else None)
+            if self._hold_until_ms is None:
+                deadlines += [self._keypad.next_deadline_ms(), self._call.next_deadline_ms()]
             deadlines.append(self._own.next_deadline_ms() if self._own else None)
         return min((d for d in deadlines if d is not None), default=None)
 

@@ -227,6 +227,13 @@ class Conversing(RuleBasedStateMachine):
     # --- promises ---------------------------------------------------------------------------------
 
     @invariant()
+    def a_deadline_is_in_the_future_once_it_was_kept(self) -> None:
+        """Else the shell would ask for ever, at once."""
+        self.scene.wait(0)
+        deadline = self.scene.subject.next_deadline_ms()
+        assert deadline is None or deadline > self.scene.now
+
+    @invariant()
     def every_call_is_recorded_once_and_settled_at_most_once(self) -> None:
         called = [entry.tool_call_id for entry in self.scene.logged(ToolCalled)]
         finished = [entry.tool_call_id for entry in self.scene.logged(ToolFinished)]
