@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,11 @@ import pytest
 from agents.servers.billing.ledger import Ledger
 from shared.security.tokens import TokenRing
 from tests.integration.functions.api_client import OFFER
+from tests.support.billing_stack import BillingStack
 from tests.support.eventually import eventually
-from tests.support.ports import free_port_for_later
-from tests.support.stack import REPOSITORY, Running, RunningFunctions, Stack
+from tests.support.stack import REPOSITORY, RunningFunctions
 
 MEMBER = "48291734"
-
-
-class BillingStack(Stack):
-    """The stack with the example billing system."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.books = directory / "billing.sqlite"
-        port = free_port_for_later()
-        self.mcp = {
-            "BILLING_MCP_URL": f"http://127.0.0.1:{port}/mcp",
-            "BILLING_MCP_TOKEN": "a-token-for-this-test",
-        }
-        self._port = port
-
-    def start_billing(self) -> Running:
-        """Start it, with the books as they are."""
-        command = [sys.executable, "-m", "agents.servers.billing", "--port", str(self._port)]
-        return self._start("billing", [*command, "--db", str(self.books)], self.environment(**self.mcp))
 
 
 @pytest.fixture
