@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -26,20 +27,26 @@ class Keys:
 Step: TypeAlias = Turn | Keys
 
 
-async def follow(telephone: Telephone, steps: Sequence[Step]) -> None:
+async def follow(
+    telephone: Telephone, steps: Sequence[Step], *, answers: Callable[[], int] | None = None
+) -> None:
     """Listen to the greeting, go through `steps` and listen to the last answer; nobody hangs up.
 
     The call must be answered, and the turns `prepared`. The agent may end the call with its last answer.
+    `answers` tells how many times the agent has said all that it wanted: where its speech is late on a busy
+    machine, an ear alone takes a pause for the end.
 
     Raises TelephoneError where the agent is not heard in time, or the call is over too soon.
     """
     waits: Step = Keys(keys="")  # for the greeting
+    answered = 0
     for step in steps:
         if isinstance(step, Turn) and step.barge_in_after_s is not None:
             enough_ms = round(step.barge_in_after_s * 1000)
             await telephone.hears(enough_ms, timeout_s=waits.answer_timeout_s)
         else:
-            await _hear_out(telephone, waits)
+            await _hear_out(telephone, waits, answered, answers)
+        answered = answers() if answers else 0
         match step:
             case Turn():
                 await telephone.say(step.pcm16 or b"")
@@ -49,13 +56,21 @@ async def follow(telephone: Telephone, steps: Sequence[Step]) -> None:
                 assert_never(step)
         waits = step
     try:
-        await _hear_out(telephone, waits)
+        await _hear_out(telephone, waits, answered, answers)
     except TelephoneError:
         if not await telephone.over():
             raise
 
 
-async def _hear_out(telephone: Telephone, after: Step) -> None:
-    for _ in range(after.answers):
+async def _hear_out(
+    telephone: Telephone, after: Step, answered: int, answers: Callable[[], int] | None
+) -> None:
+    deadline = time.monotonic() + after.answer_timeout_s
+    heard = 0
+    while heard < after.answers:
         await telephone.hears(_BEGINNING_MS, timeout_s=after.answer_timeout_s)
-        await telephone.hears_nothing(round(after.settle_s * 1000))
+        whole = False
+        while not whole:  # the quiet that counts begins after the last word
+            whole = answers is None or answers() > answered + heard or time.monotonic() > deadline
+            await telephone.hears_nothing(round(after.settle_s * 1000))
+        heard += 1

@@ -75,7 +75,7 @@ class Telephone:
         called = await self._post(self._exchange.ring, {"from": caller, "to": number})
         self.call_id = str(called.get("call_id") or called["id"])
 
-    async def answered(self, *, timeout_s: float = 20.0) -> None:
+    async def answered(self, *, timeout_s: float = 40.0) -> None:
         """Wait until somebody picks up; raise TelephoneError where nobody does."""
         deadline = time.monotonic() + timeout_s
         while (call := await self.state())["state"] not in _UP:

@@ -93,7 +93,7 @@ async def place_phone_call(
                 session_id = await api.session_of_call(telephone.call_id)
                 console.say(f"\nSession {session_id}\n", "bold")
                 async with shown_live(api, session_id, console) as log:
-                    await follow(telephone, steps)
+                    await follow(telephone, steps, answers=lambda: log.answers)
                     if call.transferred_to:
                         await _until_transferred(telephone)
                         await telephone.say(greeting, participant=call.transferred_to)

@@ -10,7 +10,7 @@ from emulators.local.call_trace import waterfall_of
 from emulators.local.console import ConversationConsole, summary_of, transcript
 from emulators.local.errors import LocalStackError
 from emulators.local.session_api import SessionApi
-from shared.session.log import LogEntry
+from shared.session.log import AgentTurn, LogEntry, TurnStatus
 
 _ARCHIVE_TIMEOUT_S = 30.0
 _TRACE_LINES = 24
@@ -19,8 +19,15 @@ _TRACE_LINES = 24
 class LiveLog:
     """A session's log, shown as it grows."""
 
-    def __init__(self, following: asyncio.Task[list[LogEntry]]) -> None:
-        self._following = following
+    def __init__(self, api: SessionApi, session_id: str, console: ConversationConsole) -> None:
+        self._entries: list[LogEntry] = []
+        self._following = asyncio.create_task(self._follow(api, session_id, console))
+
+    @property
+    def answers(self) -> int:
+        """How many times the agent has said all that it wanted; the caller hears it a little later."""
+        turns = (entry for entry in self._entries if isinstance(entry, AgentTurn))
+        return sum(turn.status is TurnStatus.COMPLETED for turn in turns)
 
     async def archived(self) -> list[LogEntry]:
         """Wait until nothing can follow, and return all of it.
@@ -29,12 +36,24 @@ class LiveLog:
         """
         try:
             async with asyncio.timeout(_ARCHIVE_TIMEOUT_S):
-                return await self._following
+                await self._following
+                return self._entries
         except TimeoutError:
             raise LocalStackError(
                 f"The session was not archived within {_ARCHIVE_TIMEOUT_S:g} s of the hang-up; "
                 "look into the logs of the worker and the Functions host."
             ) from None
+
+    async def close(self) -> None:
+        """Show no more; safe to call twice."""
+        self._following.cancel()
+        await asyncio.wait([self._following])
+
+    async def _follow(self, api: SessionApi, session_id: str, console: ConversationConsole) -> None:
+        async with aclosing(api.follow(session_id)) as log:
+            async for entry in log:
+                self._entries.append(entry)
+                console.show(entry)
 
 
 @asynccontextmanager
@@ -42,12 +61,11 @@ async def shown_live(
     api: SessionApi, session_id: str, console: ConversationConsole
 ) -> AsyncGenerator[LiveLog, None]:
     """Show the session's log from its beginning on, until the block ends."""
-    following = asyncio.create_task(_follow(api, session_id, console))
+    log = LiveLog(api, session_id, console)
     try:
-        yield LiveLog(following)
+        yield log
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        await log.close()
 
 
 def show_summary(entries: Sequence[LogEntry], console: ConversationConsole) -> None:
@@ -72,12 +90,3 @@ async def show_trace(traces_url: str, session_id: str, console: ConversationCons
         console.say("\n".join(shown))
     if len(shown) < len(lines):
         console.say(f"… {len(lines) - len(shown)} more spans: TRACE=1 shows all of them", "dim")
-
-
-async def _follow(api: SessionApi, session_id: str, console: ConversationConsole) -> list[LogEntry]:
-    entries: list[LogEntry] = []
-    async with aclosing(api.follow(session_id)) as log:
-        async for entry in log:
-            entries.append(entry)
-            console.show(entry)
-    return entries
