@@ -39,6 +39,7 @@ from shared.tools.approval import (
     names_in,
 )
 from shared.tools.definition import DEFAULT_MAX_RESULT_BYTES, LARGEST_MAX_RESULT_BYTES
+from shared.tools.options import MAX_FILLER_CHARS
 
 # Names of secrets as Key Vault takes them, in lower case; what is long and has no words is one itself.
 _SECRET_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -154,6 +155,8 @@ class McpServerSection(_Section):
     durable: list[ToolName] = Field(default_factory=list[str])
     approvals: dict[ToolName, ApprovalSection] = Field(default_factory=dict[str, ApprovalSection])
     trust_annotations: bool = False
+    speak_while_running: Annotated[str, StringConstraints(max_length=MAX_FILLER_CHARS)] = ""
+    redact: list[Annotated[str, StringConstraints(min_length=1)]] = Field(default_factory=list[str])
     timeout_s: float = Field(default=5.0, gt=0, le=MAX_TIMEOUT_S)
     max_concurrency: int = Field(default=8, ge=1, le=100)
     max_result_bytes: int = Field(default=DEFAULT_MAX_RESULT_BYTES, ge=256, le=LARGEST_MAX_RESULT_BYTES)
@@ -199,6 +202,8 @@ def _server(name: str, section: McpServerSection) -> McpServer:
         max_result_bytes=section.max_result_bytes,
         arguments=dict(section.arguments),
         durable=tuple(section.durable),
+        speak_while_running=section.speak_while_running,
+        redact=tuple(section.redact),
         approvals={tool: approval.rule() for tool, approval in section.approvals.items()},
         requires=tuple(dict.fromkeys((*section.requires, *section.arguments.values()))),
     )

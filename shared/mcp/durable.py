@@ -63,6 +63,7 @@ def durable_tool(
                     reader=call,
                     injection=Injection(types={"context": ToolContext}),
                     requires=server.requires,
+                    redact=server.redact,
                     durable=DurableOptions(approval=server.approvals.get(tool)),
                 )
     return None

@@ -90,6 +90,8 @@ class McpServer:
     max_result_bytes: how much JSON text of a result the model gets; the rest is cut off.
     arguments: those that the session fills in, by the name of the fact: the model neither sees nor sets them.
     requires: facts that the session must hold before any of the tools may run.
+    speak_while_running: what the agent says when a call takes long; "" for nothing.
+    redact: fields of arguments and results, at any depth, that no person and no log gets to read.
     durable: of these, what runs as an orchestration: it may wait for a person's approval.
     approvals: of those, what needs one before it is called, and when.
     """
@@ -103,6 +105,8 @@ class McpServer:
     arguments: Mapping[str, str] = field(default_factory=dict[str, str])
     requires: tuple[str, ...] = ()
     durable: tuple[str, ...] = ()
+    speak_while_running: str = ""
+    redact: tuple[str, ...] = ()
     approvals: Mapping[str, ApprovalRule] = field(default_factory=dict[str, ApprovalRule])
 
     def allows(self, tool: str) -> bool:

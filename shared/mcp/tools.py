@@ -26,6 +26,7 @@ from shared.telemetry.logs import get_logger
 from shared.tools.context import ToolContext
 from shared.tools.definition import Tool
 from shared.tools.injection import Injection
+from shared.tools.options import filler
 from shared.tools.parameters import ArgumentProblem, InvalidArgumentsError
 from shared.tools.refusal import ToolRefusedError
 
@@ -111,6 +112,8 @@ def _tool(source: ServerTools, name: str, offer: Offer | None) -> Tool:
         reader=call,
         injection=Injection(types={"context": ToolContext}),
         requires=server.requires,
+        redact=server.redact,
+        speak_while_running=filler(server.speak_while_running),
     )
 
 

@@ -50,6 +50,18 @@ async def test_a_call_reaches_the_server_with_its_key_and_comes_back(desk: MakeD
         assert server.calls[0]["_meta"]["sidetone/idempotency-key"] == "ses_test.call_1"
 
 
+async def test_what_the_agents_file_says_of_its_tools_is_on_them(desk: MakeDesk) -> None:
+    async with ScriptedMcpServer(tool("pay")) as server:
+        said = {"requires": ["verified"], "redact": ["iban"], "speak_while_running": "One moment."}
+        pay = (await desk(billing={"url": server.url, **said}).agent()).tools["billing__pay"]
+        assert pay.speak_while_running is not None
+        assert (pay.requires, pay.redact, pay.speak_while_running.text) == (
+            ("verified",),
+            ("iban",),
+            "One moment.",
+        )
+
+
 async def test_a_hanging_server_costs_its_own_call_and_no_other(desk: MakeDesk) -> None:
     async with ScriptedMcpServer(tool("pay"), tool("ask")) as server:
         line = desk(billing={"url": server.url, "timeout_s": 0.3})
