@@ -1,15 +1,28 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import SidetoneError
-from shared.session.model import Session, SessionState, Transport, Usage
+from shared.session.model import Session, SessionState, Standing, Transport, Usage
 from shared.store.record import from_fields, to_fields
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 NUMBER = st.integers(min_value=0, max_value=2**53)
+
+FACTS = st.dictionaries(
+    TEXT, TEXT | st.booleans() | NUMBER | st.floats(allow_nan=False, allow_infinity=False), max_size=3
+)
+STANDINGS = st.builds(
+    Standing,
+    agent=TEXT,
+    agent_version=TEXT,
+    facts=FACTS,
+    previous_agent=TEXT,
+    context=FACTS,
+    handoffs=NUMBER,
+)
 
 SESSIONS = st.builds(
     Session,
@@ -33,10 +46,12 @@ SESSIONS = st.builds(
     usage=st.builds(Usage, responses=NUMBER, input_tokens=NUMBER, cached_tokens=NUMBER, output_tokens=NUMBER),
     summary=TEXT,
     traceparent=TEXT,
+    standing=st.none() | STANDINGS,
 )
 
 
 @given(SESSIONS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 def test_a_record_comes_back_as_it_was(session: Session) -> None:
     fields = to_fields(session)
     assert all(isinstance(value, str) for value in fields.values())
