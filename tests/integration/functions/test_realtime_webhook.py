@@ -13,12 +13,18 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from shared.security.tokens import TokenRing
+from shared.session.commands import ToolResult
+from shared.session.log import CallEvent, CallEventKind
 from shared.session.model import Session, SessionState
 from shared.store.attach_queue import AttachQueue
+from shared.store.event_log import EventLog
+from shared.store.inbox import Inbox
 from shared.store.sessions import SessionStore
 from shared.telephony.policy_file import POLICY_FILE
 from tests.integration.functions.api_client import Api, Reply
 from tests.integration.functions.conftest import AGENTS
+from tests.integration.functions.playing_worker import attach
 from tests.support.eventually import eventually
 from tests.support.phone_line import CALLER, PATH, PhoneLine, event, incoming, signed
 from tests.support.ports import free_port
@@ -529,3 +535,45 @@ async def test_the_queue_holds_each_session_once(redis_db: Redis) -> None:
     """After everything above: nothing was asked for twice."""
     jobs = [fields["session_id"] for _, fields in await redis_db.xrange("sessions:attach")]
     assert len(jobs) == len(set(jobs)) == await AttachQueue(redis_db).depth()
+
+
+# Transferred
+
+
+async def test_an_agents_transfer_refers_the_call_and_says_whom_it_can_not_reach(
+    line: PhoneLine, functions: RunningFunctions, store: SessionStore, stack: Stack, redis_db: Redis
+) -> None:
+    call_id = await line.ring(called="+15550142")
+    await eventually(lambda: sessions_of(store, call_id), what=f"a session of {call_id}")
+    session_id = (await session_of(store, call_id)).session_id
+    await attach(redis_db, session_id)
+    worker = Api.bearer(functions, TokenRing(stack.signing_keys).issue_service_token("worker-1"))
+
+    async def transfer(tool_call_id: str, to: str) -> None:
+        message = {
+            "type": "start_durable_tool",
+            "session_id": session_id,
+            "tool_call_id": tool_call_id,
+            "tool": "transfer_call",
+            "arguments": json.dumps({"to": to}),
+            "traceparent": "",
+        }
+        assert (await worker.post(f"/sessions/{session_id}/tool-calls", message)).status == 202
+
+    await transfer("c1", "colleague")
+    (told,) = await eventually(lambda: Inbox(redis_db).read(session_id, "0-0"), what="the model is told")
+    assert isinstance(told.command, ToolResult)
+    assert json.loads(told.command.output)["error"]["code"] == "unsupported_by_carrier"
+    for _ in range(2):
+        await transfer("c2", "billing")
+
+    async def referred() -> bool:
+        return (await line.call(call_id))["refer_target"] == "tel:+15550300"
+
+    await eventually(referred, what="the call is referred")
+
+    async def asked() -> list[CallEventKind]:
+        entries = [logged.entry for logged in await EventLog(redis_db).read_all(session_id)]
+        return [one.event for one in entries if isinstance(one, CallEvent) and one.operation_id == "c2"]
+
+    assert await eventually(asked, what="it is in the log") == [CallEventKind.TRANSFER_ASKED]
