@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.role import HandoffRule, Role, ToolManners
@@ -60,7 +61,7 @@ ROLES = {"reception": RECEPTION, "billing": BILLING}
 VERIFIED = Standing(agent="reception", agent_version="v1", facts={"member_verified": True})
 
 
-def team_conversation(
+def team_setup(
     *,
     standing: Standing | None = None,
     unanswered: Iterable[ToolCalled] = (),
@@ -70,24 +71,27 @@ def team_conversation(
     history: Iterable[LogEntry] = (),
     max_handoffs: int = 10,
     epoch: int = 1,
-) -> Conversation:
+) -> ConversationSetup:
     calls = tuple(unanswered)
     role = ROLES[standing.agent if standing else "reception"]
-    return Conversation(
-        ConversationSetup(
-            session_id="ses_x",
-            role=role,
-            earlier=tuple(one for one in ROLES.values() if one is not role),
-            standing=standing,
-            max_handoffs=max_handoffs,
-            worker="w1",
-            epoch=epoch,
-            call_id="" if own_session else "rtc_1",
-            greeting="",
-            unanswered=calls,
-            answered=answered,
-            resumed=resumed,
-            own_session=own_session,
-            history=tuple(history),
-        )
+    return ConversationSetup(
+        session_id="ses_x",
+        role=role,
+        earlier=tuple(one for one in ROLES.values() if one is not role),
+        standing=standing,
+        max_handoffs=max_handoffs,
+        worker="w1",
+        epoch=epoch,
+        call_id="" if own_session else "rtc_1",
+        greeting="",
+        unanswered=calls,
+        answered=answered,
+        resumed=resumed,
+        own_session=own_session,
+        history=tuple(history),
     )
+
+
+def team_conversation(**given: Any) -> Conversation:  # what team_setup takes
+    """The team in a conversation."""
+    return Conversation(team_setup(**given))
