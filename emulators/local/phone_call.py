@@ -47,13 +47,15 @@ class PhoneCall:
 class PlacedCall:
     """What became of a call.
 
-    recording: a WAV file of what the caller heard. match: how much of what was said is in it, 0.0 to 1.0.
+    recording: a WAV file of what the caller heard. words: what speech-to-text makes of it.
+    match: how much of what was said is in it, 0.0 to 1.0.
     stops: how many times the carrier was told to drop what it had not played yet.
     """
 
     session_id: str
     entries: Sequence[LogEntry]
     recording: Path
+    words: str
     match: float
     stops: int
 
@@ -112,6 +114,7 @@ async def place_phone_call(
         session_id=session_id,
         entries=entries,
         recording=await asyncio.to_thread(_kept, recordings / f"{session_id}.wav", heard),
+        words=words,
         match=match(entries, words, others=call.greeted_with),
         stops=sum(e.get("what") == "stop_audio" and bool(e["dropped_ms"]) for e in events),
     )

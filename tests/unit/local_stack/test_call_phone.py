@@ -65,7 +65,9 @@ GOOD = [
 
 
 def placed(entries: list[LogEntry], *, match: float = 0.9, stops: int = 1) -> PlacedCall:
-    return PlacedCall(session_id="ses_1", entries=entries, recording=Path("a.wav"), match=match, stops=stops)
+    return PlacedCall(
+        session_id="ses_1", entries=entries, recording=Path("a.wav"), words="", match=match, stops=stops
+    )
 
 
 def test_whole_calls_have_no_problems() -> None:
