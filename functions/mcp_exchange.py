@@ -7,7 +7,6 @@ nothing is left to clean up. Source: MCP, streamable HTTP, 2025-11-25 and 2026-0
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from functions.operator_tools import TOOLS
 from shared.errors import SidetoneError, UnavailableError
+from shared.mcp import quiet_sdk as quiet_sdk
 from shared.telemetry.logs import get_logger
 
 # A request that takes longer is of no use to whoever waits, and keeps the instance from others.
@@ -28,8 +28,6 @@ LONGEST_S = 20.0
 RunTool = Callable[[str, Mapping[str, object]], Awaitable[msgspec.Struct]]
 
 _log = get_logger(__name__)
-# Its records hold what was sent, and so transcripts; ours tell what happened.
-logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 async def answer(request: func.HttpRequest, run: RunTool, *, max_body_bytes: int) -> func.HttpResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TypeAlias
@@ -13,6 +12,7 @@ from mcp.client.session import ElicitationFnT, MessageHandlerFnT
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import TypeAdapter
 
+from shared.mcp import quiet_sdk as quiet_sdk
 from shared.mcp.credentials import SecretStore, authentication
 from shared.mcp.guarded_http import GuardedClient, trusted_roots
 from shared.mcp.server import HttpEndpoint, McpConnectionSpec, StdioCommand
@@ -28,8 +28,6 @@ IDEMPOTENCY_KEY = "sidetone/idempotency-key"
 Answer: TypeAlias = types.CallToolResult | types.InputRequiredResult
 
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(types.CallToolResult | types.InputRequiredResult)
-# Its records hold what servers send, and so what callers said; ours tell what happened.
-logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 async def open_client(

@@ -162,7 +162,7 @@ class McpConnection:
                         "MCP server connected",
                         extra={
                             "server": self._title,
-                            "protocol": client.protocol_version,
+                            "modern": client.protocol_version in MODERN_PROTOCOL_VERSIONS,
                             "tools": len(self._tools or ()),
                         },
                     )
