@@ -105,7 +105,7 @@ class SessionRunner:
             task.session, task.team.tool, task.traceparent, services.settings.realtime_model
         )
         self._team = task.team
-        self._guard = TranscriptGuard(task.team.agent(task.session.current_agent).guardrails)
+        self._guard = TranscriptGuard(task.team.agent(task.team.standing().agent).guardrails)
         self._attachment = Attachment(
             services.provider,
             task.session,
@@ -267,6 +267,7 @@ class SessionRunner:
                 return
             if self._line is not None:
                 self._socket.play_to(self._line.play)
+            self._socket.tell_words(self._guard.listens)
             self._apply(self._conversation.opened(now_ms()))
             # A service that never confirms the configuration is as good as unreachable.
             watchdog = asyncio.get_running_loop().call_later(
@@ -494,6 +495,8 @@ class SessionRunner:
         answer = self._team.answer(asked)
         if isinstance(answer, Accepted):
             self._guard.follow(self._team.agent(answer.role.agent).guardrails)
+            if self._socket is not None:
+                self._socket.tell_words(self._guard.listens)
         self._react(lambda: self._conversation.handoff_answered(asked.tool_call_id, answer, now_ms()))
 
     def _tool_progressed(self, effect: RunInline, words: str) -> None:

@@ -80,6 +80,7 @@ class _Taken:
         self.send = socket.send
         self.send_audio = socket.send_audio
         self.play_to = socket.play_to
+        self.tell_words = socket.tell_words
         self.close = socket.close
 
     @property

@@ -22,6 +22,11 @@ class TranscriptGuard:
         self._said = ""
         self._tripped = ""
 
+    @property
+    def listens(self) -> bool:
+        """Whether there is anything to listen for."""
+        return bool(self._rules)
+
     def follow(self, rules: Sequence[Guardrail]) -> None:
         """Another agent speaks from now on."""
         self._rules = tuple(rules)

@@ -64,6 +64,10 @@ class ProviderSocket(Protocol):
         """Give what the agent says to `sink` from now on, in its place among the events, not as events."""
         ...
 
+    def tell_words(self, wanted: bool) -> None:
+        """Say whether `response.output_audio_transcript.delta` is wanted: at first it is not."""
+        ...
+
     def events(self) -> AsyncIterator[dict[str, object]]:
         """Yield server events until the connection closes, for whatever reason; see `close_code`.
 

@@ -50,6 +50,8 @@ UNREAD = frozenset(
         b"response.output_text.done",
     }
 )
+_WORDS = b"response.output_audio_transcript.delta"
+_WITH_WORDS = UNREAD - {_WORDS}
 _TYPE_FIRST = b'{"type":"'
 _TYPE_AT = len(_TYPE_FIRST)
 _AUDIO_FIRST = b'{"type":"response.output_audio.delta"'
@@ -93,6 +95,7 @@ class SidebandSocket:
     def __init__(self, socket: MeasuredSocket) -> None:
         self._socket = socket
         self._sink: AudioSink | None = None
+        self._unread = UNREAD
         self._source = AudioSource(response_id="", item_id="", content_index=0)
         self._written_source = b""  # from the response's id to where the audio begins
         self._source_at = 0
@@ -120,6 +123,9 @@ class SidebandSocket:
     def play_to(self, sink: AudioSink) -> None:
         self._sink = sink
 
+    def tell_words(self, wanted: bool) -> None:
+        self._unread = _WITH_WORDS if wanted else UNREAD
+
     async def events(self) -> AsyncIterator[dict[str, object]]:
         receive = self._socket.receive  # its own iterator, but without a coroutine more for each frame
         while True:
@@ -130,7 +136,8 @@ class SidebandSocket:
                 if self._sink is not None and frame.startswith(_AUDIO_FIRST):
                     self._sink(*self._audio(frame))
                     continue
-                if frame.startswith(_TYPE_FIRST) and frame[_TYPE_AT : frame.find(b'"', _TYPE_AT)] in UNREAD:
+                kind = frame[_TYPE_AT : frame.find(b'"', _TYPE_AT)]
+                if kind in self._unread and frame.startswith(_TYPE_FIRST):
                     continue
                 event = _decode(frame)
                 if event is not None:

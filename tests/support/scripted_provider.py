@@ -47,6 +47,9 @@ class ScriptedSocket:
     def play_to(self, sink: AudioSink) -> None:
         self._sink = sink
 
+    def tell_words(self, wanted: bool) -> None:
+        """All events are told anyway."""
+
     async def events(self) -> AsyncIterator[dict[str, object]]:
         while (event := await self._events.get()) is not None:
             if self._sink is not None and event["type"] == "response.output_audio.delta":

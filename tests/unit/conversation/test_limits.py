@@ -81,6 +81,21 @@ def test_the_budget_counts_what_is_billed_and_ends_the_call_when_it_is_spent() -
     assert ends(scene) == [EndReason.BUDGET]
 
 
+def test_the_turns_are_counted_over_owners_and_end_the_call() -> None:
+    scene = limited("Goodbye.", max_responses=2)
+    for number in (1, 2):
+        assert ends(scene) == []
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        scene.say("response.created", response={"id": f"r{number}"})
+        scene.say(
+            "response.done",
+            response={"id": f"r{number}", "status": "completed", "output": [], "usage": usage},
+        )
+    scene.accept_request("r3")
+    scene.say("response.done", response={"id": "r3", "status": "completed", "output": []})
+    assert ends(scene) == [EndReason.MAX_TURNS]
+
+
 def test_a_cost_limit_counts_text_audio_and_what_was_cached_by_their_prices() -> None:
     prices = TokenPrices(
         text_input=4, text_cached=0.5, text_output=16, audio_input=32, audio_cached=0.25, audio_output=64

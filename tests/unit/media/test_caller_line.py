@@ -52,6 +52,9 @@ class Service:
     def play_to(self, sink: AudioSink) -> None:
         raise AssertionError("that is the runner's")
 
+    def tell_words(self, wanted: bool) -> None:
+        raise AssertionError("that is the runner's")
+
     async def events(self) -> AsyncIterator[dict[str, object]]:
         raise AssertionError("that is the runner's")
         yield {}

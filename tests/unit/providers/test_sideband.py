@@ -136,6 +136,23 @@ async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_s
     ]
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_the_agents_words_are_told_as_they_come_to_who_wants_them(wanted: bool) -> None:
+    delta = "response.output_audio_transcript.delta"
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(f'{{"type":"{delta}","response_id":"r1","delta":"Hello"}}')
+        await socket.send_str('{"type":"response.function_call_arguments.delta","delta":"{"}')
+        await socket.send_str('{"type":"response.done"}')
+        await socket.close()
+
+    async with connected(behaviour) as socket:
+        socket.tell_words(True)
+        socket.tell_words(wanted)
+        told = [event["type"] async for event in socket.events()]
+    assert told == [*([delta] if wanted else []), "response.done"]
+
+
 async def test_audio_of_the_caller_goes_out_as_it_came() -> None:
     heard: list[str] = []
 
