@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import redis
 
@@ -106,7 +107,7 @@ class Stack:
         self.provider_key = secrets.token_urlsafe(16)
         self.provider_url = f"http://127.0.0.1:{free_port()}"  # nobody answers until start_realtime
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         return self
 
