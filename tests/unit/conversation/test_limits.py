@@ -81,7 +81,7 @@ def test_the_budget_counts_what_is_billed_and_ends_the_call_when_it_is_spent() -
     assert ends(scene) == [EndReason.BUDGET]
 
 
-def test_the_turns_are_counted_over_owners_and_end_the_call() -> None:
+def test_the_turns_are_counted_and_end_the_call() -> None:
     scene = limited("Goodbye.", max_responses=2)
     for number in (1, 2):
         assert ends(scene) == []
