@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -140,13 +141,17 @@ def test_an_approvers_token_names_a_person_who_is_no_operator() -> None:
 
 
 @pytest.mark.parametrize(
-    "token",
-    [RING.issue_service_token("w1"), RING.issue_client_token(new_session_id(), 60), "nonsense"],
+    "issue",
+    [
+        lambda: RING.issue_service_token("w1"),
+        lambda: RING.issue_client_token(new_session_id(), 60),
+        lambda: "nonsense",
+    ],
     ids=["a worker's", "a browser's", "none of ours"],
 )
-def test_no_other_token_decides_approvals(token: str) -> None:
+def test_no_other_token_decides_approvals(issue: Callable[[], str]) -> None:
     with pytest.raises(SidetoneError) as error:
-        authorise(request(authorization=f"Bearer {token}"), Access.APPROVER, "", needs())
+        authorise(request(authorization=f"Bearer {issue()}"), Access.APPROVER, "", needs())
     assert error.value.code == "approver_token_invalid"
 
 
