@@ -109,9 +109,16 @@ async def test_the_call_goes_on_whatever_the_server_does(line: Line, server: Scr
     async def five_megabytes(name: str, arguments: Mapping[str, Any], request: web.Request) -> object:
         return text_result("x" * 5_000_000)
 
+    async def die(name: str, arguments: Mapping[str, Any], request: web.Request) -> object:
+        response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "500"})
+        await response.prepare(request)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
     working, five = server.on_call, '{"amount": 5}'
     told: list[str] = []
-    for trouble in (hang, no_json, five_megabytes):
+    for trouble in (hang, no_json, five_megabytes, die):
         server.on_call = trouble
         told.append(code(await line.calls("billing__pay", five)))
     server.on_call = working
@@ -123,6 +130,7 @@ async def test_the_call_goes_on_whatever_the_server_does(line: Line, server: Scr
         "mcp_timeout",
         "mcp_bad_answer",
         "result_too_large",
+        "mcp_lost",
         "invalid_arguments",
         "unknown_tool",
         "mcp_unavailable",
@@ -130,9 +138,20 @@ async def test_the_call_goes_on_whatever_the_server_does(line: Line, server: Scr
 
     await server.start()
     await eventually(lambda: _paid(line), what="a payment in the same call")
+    await eventually(lambda: server.listeners, what="the worker listens for changes")
+    server.tools = [tool("pay", {"cents": {"type": "integer"}})]
+    await server.changed()
+    await eventually(lambda: _refused(line, five), what="the new schema")
+    assert "error" not in orjson.loads(await line.calls("billing__pay", '{"cents": 500}'))
     assert (await line.statuses())[-1] is ToolStatus.OK
     assert await line.parts.state(line.session_id) is SessionState.ACTIVE
     assert len(line.parts.provider.sockets) == 1, "the caller has noticed nothing of the connection"
+
+
+async def _refused(line: Line, arguments: str) -> bool:
+    """Whether the arguments of the schema that the session began with are refused, and the new one told."""
+    told = await line.calls("billing__pay", arguments)
+    return "takes other arguments now" in told and "cents" in told
 
 
 async def _paid(line: Line) -> bool:
