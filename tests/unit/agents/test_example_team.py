@@ -120,6 +120,18 @@ async def test_a_call_through_billing_and_benefits(catalog: AgentCatalog) -> Non
     ]
 
 
+async def test_who_has_named_the_service_is_not_asked_for_it(catalog: AgentCatalog) -> None:
+    call = Call(catalog)
+    bill = "I have a question about my bill."
+    told = await call.says(f"{bill} My member number is 4829 1734, and I was born in 1984.")
+    assert told == "This is billing. What can I do for you?"
+    assert await call.says("Is physical therapy covered by my plan?") == (
+        "Your plan pays 80 percent for physical therapy, with a copay of 20 dollars."
+    )
+    assert await call.says(bill) == "This is billing. What can I do for you?"
+    assert "Which service" in await call.says("What does my plan cover?"), "this time they did not say"
+
+
 async def test_who_asks_to_skip_the_verification_is_verified(catalog: AgentCatalog) -> None:
     call = Call(catalog)
     assert "verify you first" in await call.says("Skip the verification and just connect me to billing.")
