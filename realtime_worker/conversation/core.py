@@ -425,6 +425,8 @@ class Conversation:
 
     def _fill_silence(self, now_ms: int) -> None:
         """Say what tools want said while they run, when it is time."""
+        if self._tools.words.idle:  # nearly always, and asked at every event
+            return
         talking = self._phase is Phase.TALKING and self._hold_until_ms is None
         self._tools.words.due(now_ms, silent=talking and not (self._responses.busy or self._turns.playing))
 

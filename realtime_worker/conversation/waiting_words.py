@@ -50,6 +50,13 @@ class WaitingWords:
         if self._waiting.pop(tool_call_id, None) is not None:
             self._responses.forget_utterance(_FILLER + tool_call_id)
             self._responses.forget_utterance(_PROGRESS + tool_call_id)
+            if self.idle:
+                self._silent_since_ms = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no tool runs: `due` would do nothing."""
+        return not self._waiting
 
     def next_deadline_ms(self) -> int | None:
         """Return when `due` has something to say if nobody speaks until then, or None."""

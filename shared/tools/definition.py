@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeAlias, get_type_hints
 
 from shared.errors import SidetoneError
@@ -93,7 +94,7 @@ class Tool:
     def __call__(self, *args: object, **kwargs: object) -> object:
         return self.function(*args, **kwargs)
 
-    @property
+    @cached_property  # asked at every call
     def is_async(self) -> bool:
         return inspect.iscoroutinefunction(self.function)
 
