@@ -77,6 +77,7 @@ def set_up() -> int:
         "pip",
         "install",
         "--quiet",
+        "--quiet",
         "--require-hashes",
         "--no-deps",
     ]
