@@ -99,12 +99,12 @@ class Socket(asyncio.Protocol):
         while self._take():
             pass
 
-    def _answer(self, head: bytes) -> bytes:
-        """Return what to send when the other side's head of the handshake has come."""
-        lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
-        original = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
-        key = next(value for name, value in original.items() if name.lower() == b"sec-websocket-key")
-        assert b"upgrade" in lines
+    def _answer(self, head: bytes) -> bytes | None:
+        """Return what to send when the other side's head of the handshake has come; None if it is not one."""
+        lines = (line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+        key = {name.lower(): value for name, value in lines}.get(b"sec-websocket-key")
+        if key is None:
+            return None
         accept = base64.b64encode(hashlib.sha1(key + _MAGIC, usedforsecurity=False).digest())
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -119,8 +119,13 @@ class Socket(asyncio.Protocol):
             if b" 101 " not in head.split(b"\r\n")[0]:
                 self._transport.abort()
                 return False
+        elif (answer := self._answer(head)) is None:
+            # A worker asks once whether the service knows its model: this one does not tell.
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.close()
+            return False
         else:
-            self._transport.write(self._answer(head))
+            self._transport.write(answer)
         self._buffer = bytearray(rest)
         self._open = True
         self.opened()

@@ -16,7 +16,7 @@ ANSWERED_WITHIN_S = 60.0
 ASKS_AGAIN_AFTER_S = 25.0
 # What people do between an answer and their next request. Without it a hundred calls fill two processors,
 # and the test shows what a busy machine does.
-THINKS_FOR_S = 1.5
+THINKS_FOR_S = 3.0
 # The log tells of most answers; what was said while nobody listened, only the caller has heard.
 _LISTEN_EVERY_S = 2.0
 _ANSWERS = {
