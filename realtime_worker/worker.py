@@ -115,7 +115,6 @@ async def run_worker(settings: WorkerSettings) -> None:
     runner = web.AppRunner(face, access_log=None)
     try:
         await reach_redis()
-        await provider.warm_up()
         await _listen(runner, settings)
         # Imported modules never become garbage: keep full collections from walking over them.
         gc.collect()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import json
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import cast
 
 from shared.errors import NotFoundError, SidetoneError, UnavailableError
 
@@ -74,17 +76,29 @@ def provider_failures() -> Generator[None]:
     try:
         yield
     except openai.APIStatusError as error:
-        raise failure_of(error.status_code, str(error.code or ""), _retry_after(error)) from error
+        headers = error.response.headers
+        raise failure_of(error.status_code, str(error.code or ""), retry_after(headers)) from error
     except openai.APIConnectionError as error:
         raise unreachable(error) from error
     except (openai.APIError, ValueError) as error:  # a success whose body does not decode
         raise not_the_service() from error
 
 
-def _retry_after(error: object) -> float | None:
-    response = getattr(error, "response", None)
-    value = response.headers.get("retry-after") if response is not None else None
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the service asks to wait, if it does."""
+    value = headers.get("retry-after")
     try:
         return float(value) if value else None
     except ValueError:
         return None
+
+
+def error_code(body: bytes) -> str:
+    """Return the code in the service's `{"error": {"code"}}`, or "" where there is none."""
+    try:
+        answer: object = json.loads(body)
+    except ValueError:
+        return ""
+    error = cast("dict[str, object]", answer).get("error") if isinstance(answer, dict) else None
+    code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""

@@ -1,5 +1,8 @@
 """The GA Realtime API, on Azure and at OpenAI: REST through the openai SDK, the sideband through aiohttp.
 
+What a worker asks for (hang up, the check at its start) goes through aiohttp too: the SDK costs a process a
+second of CPU and some 30 MB, which a worker that replaces another has no time for.
+
 The two differ in base URL and credential only. A browser's call is negotiated with raw SDP and
 an ephemeral secret on both, since Azure does not document the multipart form.
 """
@@ -8,12 +11,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from shared.errors import NotFoundError, SidetoneError
+from shared.errors import NotFoundError, SidetoneError, UnavailableError
 from shared.providers.credentials import Credential
-from shared.providers.failures import not_the_service, provider_failures
+from shared.providers.failures import (
+    error_code,
+    failure_of,
+    not_the_service,
+    provider_failures,
+    retry_after,
+    unreachable,
+)
 from shared.providers.protocol import ClientSecret, CreatedCall
 from shared.providers.sideband import MeasuredSocket, SidebandSocket, open_session, open_sideband
 
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
 # Set-up requests sit in a caller's path: fail in time for the caller to hear about it.
 REST_TIMEOUT_S = 10.0
 REST_RETRIES = 1
+_REST_PAUSE_S = 0.5
 # Somebody hears it ring meanwhile, and the sender of the webhook waits for our answer for about 10 s.
 ACCEPT_TIMEOUT_S = 4.0
 
@@ -96,17 +108,49 @@ class RealtimeApi:
             await client.realtime.calls.refer(call_id, target_uri=target_uri)
 
     async def hang_up(self, call_id: str) -> bool:
-        client = await self._client()
         try:
-            with provider_failures():
-                await client.realtime.calls.hangup(call_id)
+            await self._post(f"/realtime/calls/{quote(call_id, safe='')}/hangup")
         except NotFoundError:
             return False
         return True
 
     async def check(self) -> None:
         """Mint the shortest secret there is: one cheap request proves endpoint, credential and model."""
-        await self.create_client_secret({"type": "realtime", "model": self._model}, ttl_s=10)
+        minted = await self._post(
+            "/realtime/client_secrets",
+            {
+                "expires_after": {"anchor": "created_at", "seconds": 10},
+                "session": {"type": "realtime", "model": self._model},
+            },
+        )
+        if b'"value"' not in minted:
+            raise not_the_service()
+
+    async def _post(self, path: str, body: Mapping[str, object] | None = None) -> bytes:
+        """Return what the service answers; try again once, as the SDK does, when that may help."""
+        try:
+            return await self._post_once(path, body)
+        except UnavailableError:
+            await asyncio.sleep(_REST_PAUSE_S)
+            return await self._post_once(path, body)
+
+    async def _post_once(self, path: str, body: Mapping[str, object] | None) -> bytes:
+        import aiohttp
+
+        try:
+            async with self._sockets().post(
+                self._base_url + path,
+                json=body,
+                headers=await self._credential.headers(),
+                timeout=aiohttp.ClientTimeout(total=REST_TIMEOUT_S),
+                allow_redirects=False,
+            ) as response:
+                answer = await response.read()
+                if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    raise failure_of(response.status, error_code(answer), retry_after(response.headers))
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unreachable(error) from error
 
     async def connect_sideband(self, call_id: str) -> SidebandSocket:
         url, headers = self._realtime_url(call_id=call_id), await self._credential.headers()
