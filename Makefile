@@ -17,7 +17,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run call call-phone approve test test-fast check format doctor bench bench-worker bench-media \
+.PHONY: help setup run call call-phone approve test test-runtime test-fast check format doctor bench bench-worker bench-media \
 	package-test image-test conformance lock clean
 
 help: ## Show this list
@@ -42,6 +42,11 @@ approve: setup ## Approve what a tool on the running stack asks a person (ARGS="
 
 test: setup ## Run every test: unit, integration, end to end
 	@exec sh scripts/test.sh
+
+test-runtime: setup ## Run the Functions host's tests with Azure's own worker library too (needs Python 3.13)
+	@$(BIN)/python -m tests.support.second_executor
+	@exec $(BIN)/pytest tests/integration/functions_host tests/integration/functions/test_second_executor.py \
+		tests/e2e/test_second_executor.py -n 2 -k "azure-runtime or second_executor" $(ARGS)
 
 test-fast: setup ## Run the unit tests
 	@exec $(BIN)/pytest tests/unit -n 2 $(ARGS)

@@ -1,6 +1,5 @@
 #!/bin/sh
-# Every test, in phases. Integration tests mostly wait, so three run at a time on two cores. Whole stacks come
-# last, at most two at a time: they speak in real time.
+# Every test, in phases. Much of their time is waiting, so three run at a time on two cores.
 # All phases run even when an earlier one fails; the exit code tells whether any did.
 set -u
 cd "$(dirname "$0")/.."
@@ -21,15 +20,9 @@ phase() {
     esac
 }
 
-# Is installed meanwhile; only integration tests use it.
-"$python" -m tests.support.second_executor &
-executor=$!
-trap 'kill "$executor" 2>/dev/null' EXIT
-
 phase "unit" "$python" -m pytest tests/unit -n 2
-phase "second executor" wait "$executor"
 phase "integration" "$python" -m pytest tests/integration -n 3 --dist loadgroup
-phase "end to end" "$python" -m pytest tests/e2e -n 2 --dist loadfile
+phase "end to end" "$python" -m pytest tests/e2e -n 3 --dist loadfile
 
 if [ -n "$failed" ]; then
     echo "make test: failed in ${failed#, }" >&2

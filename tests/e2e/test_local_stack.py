@@ -88,7 +88,6 @@ async def test_the_stack_stays_up_for_more_calls_until_ctrl_c(
     ("moment", "calls"),
     [
         ("^Starting", "browser"),
-        ("ready after", "browser"),
         ("session +active", "browser"),
         ("media started", "phone"),
     ],

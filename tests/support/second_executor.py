@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK_FILE = REPOSITORY / "requirements-host313.txt"
 ENVIRONMENT = REPOSITORY / ".venv313"
 NO_PYTHON = "no Python 3.13 on this machine (looked on PATH and in ~/.pyenv/versions)"
-NOT_SET_UP = "the second executor is not set up: run `python -m tests.support.second_executor`"
+NOT_SET_UP = "Azure's own worker library is not set up: `make test-runtime` does that, and runs these"
 
 
 def find_python_313() -> str | None:
