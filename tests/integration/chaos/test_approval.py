@@ -14,7 +14,7 @@ from tests.integration.chaos.callers import Caller
 from tests.integration.chaos.fleet import Fleet
 from tests.integration.chaos.story import Ledger, check_log
 
-pytestmark = [pytest.mark.xdist_group("half_the_machine"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 ORDER = "471100"
 

@@ -19,7 +19,7 @@ from tests.integration.chaos.story import Ledger, check_conversation, check_log,
 from tests.integration.worker.stage import ControlPlaneStandIn
 from tests.support.eventually import eventually
 
-pytestmark = [pytest.mark.xdist_group("half_the_machine"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 CALLS = 5
 

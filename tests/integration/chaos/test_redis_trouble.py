@@ -17,7 +17,7 @@ from tests.support.tcp_proxy import TcpProxy
 
 REDIS_AWAY_S = 10.0
 
-pytestmark = [pytest.mark.xdist_group("half_the_machine"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 async def calling(fleet: Fleet, count: int, requests: tuple[str, ...]) -> list[Caller]:
