@@ -1,5 +1,6 @@
 #!/bin/sh
-# Every test, in phases. Much of their time is waiting, so three run at a time on two cores.
+# Every test, in phases. Integration tests mostly wait, so three run at a time on two cores; whole stacks speak in
+# real time, and two do.
 # All phases run even when an earlier one fails; the exit code tells whether any did.
 set -u
 cd "$(dirname "$0")/.."
@@ -22,7 +23,7 @@ phase() {
 
 phase "unit" "$python" -m pytest tests/unit -n 2
 phase "integration" "$python" -m pytest tests/integration -n 3 --dist loadgroup
-phase "end to end" "$python" -m pytest tests/e2e -n 3 --dist loadfile
+phase "end to end" "$python" -m pytest tests/e2e -n 2 --dist loadfile
 
 if [ -n "$failed" ]; then
     echo "make test: failed in ${failed#, }" >&2
