@@ -9,6 +9,9 @@ TRACE  ?=
 ARGS   ?=
 export PYTHON WAV SAY AGENT TRACE
 
+# Where this is set (containers like to), each of the many processes that start here would compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 
 # How the lock files are compiled: for every supported Python at once, with hashes, and without
@@ -41,7 +44,7 @@ approve: setup ## Approve what a tool on the running stack asks a person (ARGS="
 	@exec $(BIN)/python -m emulators approve $(ARGS)
 
 test: setup ## Run every test: unit, integration, end to end
-	@exec sh scripts/test.sh
+	@exec $(BIN)/python scripts/run_tests.py
 
 test-runtime: setup ## Run the Functions host's tests with Azure's own worker library too (needs Python 3.13)
 	@$(BIN)/python -m tests.support.second_executor

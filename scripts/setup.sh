@@ -44,6 +44,21 @@ find_python() {
     fail "no Python 3.11, 3.12 or 3.13 found (${seen}looked on PATH): install one, or name it with PYTHON=/path/to/python."
 }
 
+# The lock names everything, so nothing is to be resolved.
+install_with_pip() {
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps "$@"
+}
+
+# uv needs seconds where pip needs a minute or two. It is one of the locked packages, and is told of the index that
+# pip is told of, for it reads none of pip's settings. Quiet where it fails: pip then does it, and says what is wrong.
+install_with_uv() {
+    sed -n '/^uv==/,/[^\\]$/p' "$lock" >"$venv/uv.txt"
+    install_with_pip -r "$venv/uv.txt" 2>/dev/null || return 1
+    index=${PIP_INDEX_URL:-$("$venv/bin/python" -m pip config get global.index-url 2>/dev/null || true)}
+    UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index} "$venv/bin/uv" pip install --quiet --compile-bytecode \
+        --python "$venv/bin/python" --require-hashes --no-deps -r "$lock" 2>/dev/null
+}
+
 # An environment that exists is kept unless PYTHON asks for another version, or it no longer runs.
 current=$(version_of "$venv/bin/python" || true)
 if [ -n "${PYTHON:-}" ] || ! supported "$current"; then
@@ -66,9 +81,11 @@ if [ -z "$current" ]; then
 fi
 
 rm -f "$installed"
-echo "setup: installing $(grep -c '^[a-z0-9].*==' "$lock") locked packages (the first time takes a minute or two)"
-# The lock names everything, so nothing is to be resolved.
-"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r "$lock" ||
-    fail "the locked packages could not be installed (see above); run make setup again when the cause is mended."
+echo "setup: installing $(grep -c '^[a-z0-9].*==' "$lock") locked packages"
+install_with_uv || {
+    echo "setup: pip takes over, which needs a minute or two"
+    install_with_pip -r "$lock" ||
+        fail "the locked packages could not be installed (see above); run make setup again when the cause is mended."
+}
 cp "$lock" "$installed"
 echo "setup: ready"

@@ -47,7 +47,7 @@ from shared.store.sessions import SessionStore
 from tests.integration.chaos.story import check_conversation, check_log
 from tests.support.billing_stack import BillingStack
 from tests.support.eventually import eventually
-from tests.support.ports import free_port_for_later
+from tests.support.ports import free_port
 from tests.support.stack import REPOSITORY, Running, RunningFunctions
 
 # Numbers in pairs: said one by one, the offline ear loses some of them ("two zero" becomes "to 0").
@@ -77,7 +77,7 @@ class Team:
 
     def __init__(self, stack: BillingStack) -> None:
         self.stack = stack
-        self._port = free_port_for_later()
+        self._port = free_port()
         self.functions: RunningFunctions
         self.workers: dict[str, Running] = {}
 

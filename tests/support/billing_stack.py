@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.support.ports import free_port_for_later
+from tests.support.ports import free_port
 from tests.support.stack import Running, Stack
 
 
@@ -15,7 +15,7 @@ class BillingStack(Stack):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.books = directory / "billing.sqlite"
-        self._port = free_port_for_later()
+        self._port = free_port()
         self.mcp = {
             "BILLING_MCP_URL": f"http://127.0.0.1:{self._port}/mcp",
             "BILLING_MCP_TOKEN": "a-token-for-this-test",

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.support.ports import free_port_for_later
+from tests.support.ports import free_port
 
 OnCall = Callable[[str, Mapping[str, Any], web.Request], Awaitable[object]]
 MODERN, OLD = "2026-07-28", "2025-11-25"
@@ -40,7 +40,7 @@ class ScriptedMcpServer:
         self.tools = [dict(one) for one in tools]
         self.legacy = legacy
         self.token = token
-        self.port = free_port_for_later()
+        self.port = free_port()
         self.on_call: OnCall = self._echo
         self.calls: list[Mapping[str, Any]] = []
         self.listings = 0

@@ -104,18 +104,24 @@ class OrchestrationDriver:
         )
         return activity.payload
 
-    def fail(self, name: str) -> None:
-        """Let the pending activity `name` fail once, and its retry timer fire."""
-        activity = self._only(name)
-        self._episode(
-            self._event(
-                _TASK_FAILED, TaskScheduledId=activity.task_id, Reason="Activity failed", Details="boom: no"
-            )
-        )
-        for task_id, task in self._open().items():
+    def fail(self, name: str, *, times: int = 1) -> None:
+        """Let the pending activity `name` fail, so many times in a row, its retry timer firing after each."""
+        task_id = self._only(name).task_id
+        for _ in range(times - 1):
+            # The retry's timer and its attempt have the next two numbers: no replay is needed to know them.
+            for event in (self._failure(task_id), self._event(_TIMER_FIRED, TimerId=task_id + 1)):
+                self._history += [self._event(_STARTED), event, self._event(_COMPLETED)]
+            task_id += 2
+        self._episode(self._failure(task_id))
+        for timer_id, task in self._open().items():
             if "WithRetry timer" in str(getattr(task.action_repr, "metadata", "")):
-                self._episode(self._event(_TIMER_FIRED, TimerId=task_id))
+                self._episode(self._event(_TIMER_FIRED, TimerId=timer_id))
                 return
+
+    def _failure(self, task_id: int) -> dict[str, Any]:
+        return self._event(
+            _TASK_FAILED, TaskScheduledId=task_id, Reason="Activity failed", Details="boom: no"
+        )
 
     def fire_timer(self) -> None:
         """Let the earliest pending timer fire, and the clock stand there."""

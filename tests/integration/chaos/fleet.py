@@ -35,7 +35,7 @@ from shared.store.ownership import Ownership
 from shared.store.sessions import SessionStore
 from tests.integration.chaos.logs import FollowedLogs
 from tests.support.eventually import eventually
-from tests.support.ports import free_port_for_later
+from tests.support.ports import free_port
 from tests.support.tcp_proxy import TcpProxy
 
 REPOSITORY = Path(__file__).parents[3]
@@ -87,10 +87,10 @@ class Fleet:
     ) -> None:
         self.directory = directory
         self.ledger = directory / "ledger"
-        self.control_plane_port = control_plane_port or free_port_for_later()
+        self.control_plane_port = control_plane_port or free_port()
         self._speech_factor = speech_factor
         self._lease_ttl_s = lease_ttl_s
-        self.redis_port, self._emulator_port = free_port_for_later(), free_port_for_later()
+        self.redis_port, self._emulator_port = free_port(), free_port()
         self.redis_line = TcpProxy(self.redis_port)
         self.provider_line = TcpProxy(self._emulator_port)
         self.workers: list[Worker] = []
@@ -185,7 +185,7 @@ class Fleet:
 
     async def start_worker(self, *, redis_line: TcpProxy | None = None, **settings: str) -> Worker:
         """Start one more worker."""
-        name, port = self._name("worker"), free_port_for_later()
+        name, port = self._name("worker"), free_port()
         environment = self._environment((redis_line or self.redis_line).port) | {
             "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{self.provider_line.port}",
             "CONTROL_PLANE_URL": f"http://127.0.0.1:{self.control_plane_port}",

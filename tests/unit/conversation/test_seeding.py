@@ -229,7 +229,7 @@ def calls_and_turns(draw: st.DrawFn) -> list[LogEntry]:
     entries: list[LogEntry] = []
     running: list[str] = []
     now = 1_000_000
-    for number in range(draw(st.integers(0, 40)) * draw(st.sampled_from([1, 1, 20]))):
+    for number in range(draw(st.integers(0, 40)) * draw(st.sampled_from([1, 1, 12]))):
         now += draw(st.integers(-500, 3_000)) if number % 7 == 0 else 700
         match draw(st.sampled_from(["user", "agent", "agent", "call", "finish", "interrupt"])):
             case "user":
@@ -249,7 +249,7 @@ def calls_and_turns(draw: st.DrawFn) -> list[LogEntry]:
     return entries
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(calls_and_turns())
 def test_every_call_has_one_output_or_is_open_and_comes_before_it(entries: list[LogEntry]) -> None:
     told = items(entries)
@@ -265,7 +265,7 @@ def test_every_call_has_one_output_or_is_open_and_comes_before_it(entries: list[
         assert kinds == ["function_call", "function_call_output"]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(calls_and_turns())
 def test_the_order_is_that_in_which_things_were_spoken(entries: list[LogEntry]) -> None:
     spoken = [
@@ -280,7 +280,7 @@ def test_the_order_is_that_in_which_things_were_spoken(entries: list[LogEntry]) 
     assert all(turn in remaining for turn in spoken), "a subsequence of all turns, in order"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=40)
 @given(calls_and_turns())
 def test_what_is_told_is_bounded(entries: list[LogEntry]) -> None:
     history = History(entries)

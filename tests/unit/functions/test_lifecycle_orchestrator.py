@@ -139,8 +139,7 @@ def test_ended_while_the_agent_is_being_asked_to_end() -> None:
 def test_a_leg_that_cannot_be_hung_up_does_not_keep_the_books_open() -> None:
     run = start()
     run.raise_event("ended", {"reason": "idle"})
-    for _ in range(10):
-        run.fail(HANG_UP)
+    run.fail(HANG_UP, times=10)
     run.complete(SUMMARISE, {"summary": ""})
     run.complete(ARCHIVE, {"reason": "idle"})
     assert run.done
@@ -151,7 +150,6 @@ def test_archiving_is_repeated_while_redis_is_away() -> None:
     run.raise_event("ended", {"reason": "idle"})
     run.complete(HANG_UP, {"hung_up": False})
     run.complete(SUMMARISE, {"summary": "Short."})
-    for _ in range(20):
-        run.fail(ARCHIVE)
+    run.fail(ARCHIVE, times=20)
     run.complete(ARCHIVE, {"reason": "idle"})
     assert run.done

@@ -95,8 +95,7 @@ def test_the_last_attempts_own_words_reach_the_model() -> None:
 
 def test_a_tool_that_cannot_be_run_at_all_still_gets_a_result_without_internals() -> None:
     run = OrchestrationDriver(tool_call, GIVEN)
-    for _ in range(20):
-        run.fail(RUN_TOOL)
+    run.fail(RUN_TOOL, times=20)
     given = run.complete(DELIVER_RESULT, {"delivered": True})
     assert given["status"] == "error"
     assert json.loads(given["output"])["error"]["code"] == "tool_failed"
@@ -107,8 +106,7 @@ def test_a_tool_that_cannot_be_run_at_all_still_gets_a_result_without_internals(
 def test_delivery_is_repeated_while_redis_is_away() -> None:
     run = OrchestrationDriver(tool_call, GIVEN)
     run.complete(RUN_TOOL, OK)
-    for _ in range(40):
-        run.fail(DELIVER_RESULT)
+    run.fail(DELIVER_RESULT, times=40)
     run.complete(DELIVER_RESULT, {"delivered": True})
     assert run.done
 
@@ -186,13 +184,11 @@ def test_looks_grow_rare_and_stop_when_the_time_is_over() -> None:
 def test_a_wait_outlasts_a_redis_that_is_away() -> None:
     run = OrchestrationDriver(tool_call, GIVEN)
     run.complete(RUN_TOOL, ASKS)
-    for _ in range(60):
-        run.fail(ASK_APPROVAL)
+    run.fail(ASK_APPROVAL, times=60)
     run.fire_timer()
     run.complete(ASK_APPROVAL, {"state": "pending"})
     run.raise_event("decided", {})
-    for _ in range(60):
-        run.fail(SETTLE_APPROVAL)
+    run.fail(SETTLE_APPROVAL, times=60)
     assert [timer.after_s for timer in run.timers()] == [30.0], "soon again: somebody may have decided"
     run.fire_timer()
     run.complete(SETTLE_APPROVAL, {"state": "approved", **DECISION})
@@ -250,8 +246,7 @@ def test_what_failed_in_the_end_is_undone_and_the_model_told() -> None:
 def test_undoing_that_fails_is_told_as_well() -> None:
     run = OrchestrationDriver(tool_call, GIVEN)
     run.complete(RUN_TOOL, failed(compensates=True))
-    for _ in range(5):
-        run.fail(COMPENSATE)
+    run.fail(COMPENSATE, times=5)
     given = run.complete(DELIVER_RESULT, {"delivered": True})
     assert given["undone"] is False
     assert "a person has to look" in given["output"]

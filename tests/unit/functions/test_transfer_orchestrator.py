@@ -118,8 +118,7 @@ def test_another_tool_is_done_and_answered() -> None:
 
 def test_one_that_can_not_be_done_is_answered_too() -> None:
     run = OrchestrationDriver(call_tool, {**BY_TOOL, "tool": "hold_call", "arguments": "{}"})
-    for _ in range(4):
-        run.fail(ACT_ON_CALL)
+    run.fail(ACT_ON_CALL, times=4)
     delivered = run.complete(DELIVER_RESULT, {"delivered": True})
     assert delivered["status"] == "error"
     assert "call_tool_failed" in delivered["output"]
