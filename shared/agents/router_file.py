@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import ErrorDetails
 
 from shared.agents.catalog import AgentCatalog
+from shared.agents.definition_file import read_definition
 from shared.agents.place import Place
 from shared.agents.problems import AgentLoadError, Problem, did_you_mean
 from shared.agents.router import ROUTER, Route, Router
-from shared.agents.yaml_source import Location, YamlDocument, YamlSourceError, field_name, read_yaml
+from shared.agents.yaml_source import Location, YamlDocument, field_name
 from shared.telephony.hours import WEEKDAYS, OpeningHours, parse_span
 from shared.telephony.policy_file import DaySpan, Pattern, ZoneName
 
@@ -69,18 +70,7 @@ def load_router(directory: str | Path, agents: AgentCatalog) -> Router:
     file = Path(directory) / ROUTER_FILE
     if not file.exists():
         return Router()
-    try:
-        document = read_yaml(file.read_bytes())
-    except YamlSourceError as error:
-        raise AgentLoadError(
-            Problem(file=file, line=found.line, field=found.field, message=found.message)
-            for found in error.problems
-        ) from error
-    try:
-        written = RouterFile.model_validate(document.data)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        raise AgentLoadError(_problem(details, document, file) for details in found) from error
+    written, document = read_definition(file, RouterFile, explain=_problem, refuse=AgentLoadError)
     problems = list(_agent_problems(written, agents, Place(file, document)))
     if problems:
         raise AgentLoadError(problems)

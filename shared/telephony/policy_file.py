@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import ErrorDetails
 
+from shared.agents.definition_file import read_definition
 from shared.agents.problems import Problem, did_you_mean
 from shared.agents.router import ROUTER
-from shared.agents.yaml_source import Location, YamlDocument, YamlSourceError, field_name, read_yaml
+from shared.agents.yaml_source import Location, YamlDocument, field_name
 from shared.errors import InvalidRequestError, SidetoneError
 from shared.telephony.addresses import address_of, is_number, is_pattern, without_plus
 from shared.telephony.hours import WEEKDAYS, OpeningHours, Span, parse_span
@@ -159,18 +160,7 @@ def load_policy(directory: str | Path, agents: AgentCatalog) -> InboundPolicy:
     file = Path(directory) / POLICY_FILE
     if not file.exists():
         return InboundPolicy()
-    try:
-        document = read_yaml(file.read_bytes())
-    except YamlSourceError as error:
-        raise PolicyLoadError(
-            Problem(file=file, line=found.line, field=found.field, message=found.message)
-            for found in error.problems
-        ) from error
-    try:
-        written = PolicyFile.model_validate(document.data)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        raise PolicyLoadError(_problem(details, document, file) for details in found) from error
+    written, document = read_definition(file, PolicyFile, explain=_problem, refuse=PolicyLoadError)
     problems = list(_agent_problems(written, document, agents, file))
     if problems:
         raise PolicyLoadError(problems)
