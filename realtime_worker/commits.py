@@ -15,7 +15,7 @@ from realtime_worker.conversation.effects import (
     SetState,
 )
 from shared.errors import UnavailableError
-from shared.session.log import LogEntry, StateChanged, ToolCalled, ToolFinished
+from shared.session.log import LogEntry, StateChanged, ToolCalled, ToolFinished, ToolMadeDurable
 from shared.session.model import SessionState, Standing, Usage
 from shared.store.ownership import Ownership
 from shared.store.script import nonce
@@ -86,7 +86,7 @@ class Commits:
         return frozenset(
             entry.tool_call_id
             for entry, entry_id in zip(entries, entry_ids, strict=True)
-            if not entry_id and isinstance(entry, ToolCalled | ToolFinished)
+            if not entry_id and isinstance(entry, ToolCalled | ToolFinished | ToolMadeDurable)
         )
 
 

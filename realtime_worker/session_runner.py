@@ -64,6 +64,7 @@ from shared.session.log import (
 )
 from shared.session.model import Session, SessionState, Transport
 from shared.telemetry.logs import bind_session, get_logger
+from shared.tools.approval_gate import ApprovalAsked
 from shared.tools.execution import ToolOutcome
 
 INBOX_BATCH = 50
@@ -479,7 +480,10 @@ class SessionRunner:
             case Finish():
                 self._finished = True
 
-    def _tool_finished(self, effect: RunInline, outcome: ToolOutcome) -> None:
+    def _tool_finished(self, effect: RunInline, outcome: ToolOutcome | ApprovalAsked) -> None:
+        if isinstance(outcome, ApprovalAsked):
+            self._react(lambda: self._conversation.tool_asks(effect.tool_call_id, now_ms()))
+            return
         self._react(
             lambda: self._conversation.tool_finished(
                 effect.tool_call_id,

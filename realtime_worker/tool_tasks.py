@@ -12,8 +12,9 @@ from shared.ids import tool_instance_id
 from shared.session.model import Session
 from shared.telemetry import names
 from shared.telemetry.trace_context import Attribute, span
+from shared.tools.approval_gate import ApprovalAsked
 from shared.tools.context import ToolContext
-from shared.tools.execution import ToolOutcome, run_tool, unknown_tool_outcome
+from shared.tools.execution import ToolOutcome, attempt_tool, run_tool, unknown_tool_outcome
 from shared.tools.facts import Facts
 
 
@@ -24,21 +25,22 @@ class ToolTasks:
         self._team = team
         self._session = session
         self._traceparent = traceparent
-        self._tasks: dict[str, asyncio.Task[ToolOutcome]] = {}  # tool call id
+        self._tasks: dict[str, asyncio.Task[ToolOutcome | ApprovalAsked]] = {}  # tool call id
 
     def start(
         self,
         call: RunInline,
-        done: Callable[[RunInline, ToolOutcome], None],
+        done: Callable[[RunInline, ToolOutcome | ApprovalAsked], None],
         tell: Callable[[RunInline, str], None],
     ) -> None:
         """Run the tool and call `done` with its outcome, unless it is cancelled or this closed before.
 
+        done: called with an ApprovalAsked where a person has to be asked, and the tool may wait for that.
         tell: called with what the tool tells of its progress.
         """
         loop = asyncio.get_running_loop()
 
-        def finished(task: asyncio.Task[ToolOutcome]) -> None:
+        def finished(task: asyncio.Task[ToolOutcome | ApprovalAsked]) -> None:
             if self._tasks.get(call.tool_call_id) is task:
                 del self._tasks[call.tool_call_id]
             if not task.cancelled():
@@ -70,7 +72,7 @@ class ToolTasks:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _run(self, call: RunInline, tell: Callable[[str], None]) -> ToolOutcome:
+    async def _run(self, call: RunInline, tell: Callable[[str], None]) -> ToolOutcome | ApprovalAsked:
         session_id = self._session.session_id
         context = ToolContext(
             session_id=session_id,
@@ -91,10 +93,12 @@ class ToolTasks:
             f"{names.OPERATION_EXECUTE_TOOL} {call.name}", parent=self._traceparent, attributes=attributes
         ) as tool_span:
             tool = self._team.tool(call.agent, call.name)
-            outcome = (
-                unknown_tool_outcome(call.name, self._team.agent(call.agent).tools)
-                if tool is None
-                else await run_tool(tool, call.arguments, context)
-            )
-            tool_span.set_attribute(names.TOOL_STATUS, outcome.status.value)
+            if tool is None:
+                outcome = unknown_tool_outcome(call.name, self._team.agent(call.agent).tools)
+            elif tool.becomes_durable:
+                outcome = await attempt_tool(tool, call.arguments, context)
+            else:
+                outcome = await run_tool(tool, call.arguments, context)
+            status = "asked" if isinstance(outcome, ApprovalAsked) else outcome.status.value
+            tool_span.set_attribute(names.TOOL_STATUS, status)
         return outcome

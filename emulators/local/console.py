@@ -37,6 +37,7 @@ from shared.session.log import (
     StateChanged,
     ToolCalled,
     ToolFinished,
+    ToolMadeDurable,
     ToolProgressed,
     ToolStatus,
     ToolUndone,
@@ -96,6 +97,8 @@ def lines_of(entry: LogEntry) -> list[Line]:
             return [_line(entry.at_ms, "tool", result, f"{entry.status} in {_ms(entry.duration_ms)}", style)]
         case ToolProgressed():
             return [_line(entry.at_ms, "tool", entry.text, "progress", "dim")]
+        case ToolMadeDurable():
+            return [_line(entry.at_ms, "tool", entry.name, "goes on as a durable one", "dim")]
         case ToolUndone():
             outcome = "undone" if entry.succeeded else "could not be undone"
             return [_line(entry.at_ms, "tool", f"{entry.name} {outcome}", "", "yellow")]

@@ -50,6 +50,7 @@ class ResponseSequencer:
         self._active_utterance: Utterance | None = None
         self._request: _Request | None = None
         self._wants_reply = False
+        self._held_reply = False  # one is wanted too, and waits for something more that it shall be about
         self._presumed = False  # the wanted reply may have begun where nobody saw it
         self._in_doubt = False
         self._utterances: deque[Utterance] = deque()
@@ -116,12 +117,22 @@ class ResponseSequencer:
 
     def want_reply(self) -> None:
         """The model shall speak about what the conversation now holds."""
-        self._presumed = False
+        self._presumed = self._held_reply = False
         self._wants_reply = True
 
     def reply_later(self) -> None:
         """Something more is coming that the reply shall be about; whoever brings it wants the reply then."""
+        self._held_reply = self._held_reply or self._wants_reply
         self._wants_reply = False
+
+    def hold_reply(self) -> None:
+        """The model shall speak about what the conversation now holds, when something more has come."""
+        self._held_reply = True
+
+    def want_held_reply(self) -> None:
+        """What a reply was held for does not come soon: the model shall speak now, where it was to."""
+        if self._held_reply:
+            self.want_reply()
 
     def want_utterance(self, utterance: Utterance) -> None:
         """The agent shall say this, after what is already wanted."""
@@ -154,7 +165,7 @@ class ResponseSequencer:
         """Nothing wanted so far matters any more."""
         self._utterances.clear()
         self._insisted = None
-        self._wants_reply = False
+        self._wants_reply = self._held_reply = False
 
     def output_sent(self, tool_call_id: str) -> None:
         """A function call's output is on its way to the service."""
@@ -200,7 +211,7 @@ class ResponseSequencer:
         self._owes_answer = False
         # A response covers the tool outputs that were in the conversation when it began.
         if not self._unconfirmed_outputs:
-            self._wants_reply = False
+            self._wants_reply = self._held_reply = False
         return None
 
     def done(self, response_id: str, *, failed: bool, now_ms: int) -> Utterance | None:

@@ -19,6 +19,7 @@ class _Call:
     at_ms: int = 0
     manners: ToolManners = NO_MANNERS
     output: str | None = None
+    called: ToolCalled | None = None  # while it has no output
 
 
 class ToolBook:
@@ -41,6 +42,7 @@ class ToolBook:
                 response_id=called.response_id,
                 at_ms=called.at_ms,
                 manners=replace(cast.named(called.agent).manners_of(called.name), redact=called.redact),
+                called=called,
             )
 
     @property
@@ -66,30 +68,41 @@ class ToolBook:
             role = cast.of_response(response_id, name)
             execution = role.executions.get(name, ToolExecution.INLINE)
             manners = role.manners_of(name)
-            call = _Call(
-                name=name, execution=execution, response_id=response_id, at_ms=now_ms, manners=manners
+            called = ToolCalled(
+                tool_call_id=tool_call_id,
+                name=name,
+                arguments=text(item, "arguments") or "{}",
+                execution=execution,
+                response_id=response_id,
+                agent=role.agent,
+                redact=manners.redact,
+                at_ms=now_ms,
             )
-            self._calls[tool_call_id] = self._open[tool_call_id] = call
-            fresh.append(
-                ToolCalled(
-                    tool_call_id=tool_call_id,
-                    name=name,
-                    arguments=text(item, "arguments") or "{}",
-                    execution=execution,
-                    response_id=response_id,
-                    agent=role.agent,
-                    redact=manners.redact,
-                    at_ms=now_ms,
-                )
+            self._calls[tool_call_id] = self._open[tool_call_id] = _Call(
+                name=name,
+                execution=execution,
+                response_id=response_id,
+                at_ms=now_ms,
+                manners=manners,
+                called=called,
             )
+            fresh.append(called)
         return fresh
+
+    def make_durable(self, tool_call_id: str) -> ToolCalled | None:
+        """Let an open inline call go on as a durable one; return it, or None where there is no such call."""
+        call = self._open.get(tool_call_id)
+        if call is None or call.called is None or call.execution is not ToolExecution.INLINE:
+            return None
+        call.execution = ToolExecution.DURABLE
+        return replace(call.called, execution=ToolExecution.DURABLE)
 
     def settle(self, tool_call_id: str, output: str) -> str | None:
         """Keep the call's one output; return the tool's name, or None if it has one or is unknown."""
         call = self._open.pop(tool_call_id, None)
         if call is None:
             return None
-        call.output = output
+        call.output, call.called = output, None
         return call.name
 
     def manners_of(self, tool_call_id: str) -> ToolManners:

@@ -25,7 +25,14 @@ from realtime_worker.conversation.standing import StandingBook
 from realtime_worker.conversation.tool_calls import ToolBook
 from realtime_worker.conversation.waiting_words import WaitingWords
 from realtime_worker.conversation.wire import Event, function_call_output, text
-from shared.session.log import ToolCalled, ToolExecution, ToolFinished, ToolProgressed, ToolStatus
+from shared.session.log import (
+    ToolCalled,
+    ToolExecution,
+    ToolFinished,
+    ToolMadeDurable,
+    ToolProgressed,
+    ToolStatus,
+)
 from shared.session.model import FactValue
 
 # What the service says to an item whose id it has already.
@@ -122,9 +129,25 @@ class ToolFlow:
         self._responses.output_sent(tool_call_id)
         if connected:
             effects.append(Send(event=function_call_output(tool_call_id, output), after_commit=True))
-        if not self._book.siblings_running(tool_call_id):
+        if self._book.siblings_running(tool_call_id):
+            self._responses.hold_reply()
+        else:
             self._responses.want_reply()
         return effects
+
+    def asks(self, tool_call_id: str, now_ms: int) -> list[Effect]:
+        """A tool that ran in this process needs a person's approval: its call goes on as a durable one.
+
+        Whatever the reply to its siblings waited for is nothing that comes soon. What is no inline call
+        without an output has no effect.
+        """
+        call = self._book.make_durable(tool_call_id)
+        if call is None:
+            return []
+        if not self._book.siblings_running(tool_call_id):
+            self._responses.want_held_reply()
+        entry = ToolMadeDurable(tool_call_id=tool_call_id, name=call.name, at_ms=now_ms)
+        return [Record(entry=entry), _start_durable(call)]
 
     def interrupted(self, now_ms: int, *, connected: bool) -> list[Effect]:
         """The caller speaks: cancel the tools that want that. The record comes first, as for any outcome."""
@@ -252,31 +275,21 @@ class ToolFlow:
                     )
                 ]
             case ToolExecution.DURABLE:
-                return [
-                    StartDurable(
-                        tool_call_id=call.tool_call_id,
-                        name=call.name,
-                        arguments=call.arguments,
-                        agent=call.agent,
-                    )
-                ]
+                return [_start_durable(call)]
             case ToolExecution.CONVERSATION:
                 return []
             case _:
                 assert_never(call.execution)
 
     def _continue(self, call: ToolCalled, now_ms: int) -> list[Effect]:
+        # Whatever was refused has its output since it was recorded. So this was begun, also where the tool is
+        # not known here: its server may never have answered this worker, or its agent may have changed.
         role = self._cast.named(call.agent)
-        cut_off = (
-            call.execution is ToolExecution.INLINE
-            and call.name in role.executions
-            and call.name not in role.repeatable
-        )
-        if call.execution is ToolExecution.DURABLE and call.name in role.executions:
-            return self._run(call, now_ms)  # it may have begun, when it was allowed to
+        if call.execution is ToolExecution.DURABLE:
+            return self._run(call, now_ms)
         if call.execution is ToolExecution.CONVERSATION and self._act is not None:
             return self._act(call, now_ms, begun=True)
-        if not cut_off:
+        if call.name in role.repeatable or call.name in role.handoffs:
             return self._start(call, now_ms)
         output = _error_output(
             "outcome_unknown",
@@ -284,6 +297,12 @@ class ToolFlow:
             "before you try again.",
         )
         return self.finished(call.tool_call_id, ToolStatus.UNKNOWN, output, 0.0, now_ms)
+
+
+def _start_durable(call: ToolCalled) -> StartDurable:
+    return StartDurable(
+        tool_call_id=call.tool_call_id, name=call.name, arguments=call.arguments, agent=call.agent
+    )
 
 
 def _error_output(code: str, message: str) -> str:

@@ -65,6 +65,12 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolAsked:
+    tool_call_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progressed:
     tool_call_id: str
     words: str
@@ -106,6 +112,7 @@ Input: TypeAlias = (
     | ProviderSaid
     | Commanded
     | ToolEnded
+    | ToolAsked
     | Progressed
     | HandoffAnswered
     | Tripped
@@ -121,6 +128,7 @@ _TAGS: dict[type[Input], str] = {
     ProviderSaid: "provider_event",
     Commanded: "command",
     ToolEnded: "tool_finished",
+    ToolAsked: "tool_asks",
     Progressed: "tool_progressed",
     HandoffAnswered: "handoff_answered",
     Tripped: "guardrail_tripped",
@@ -150,6 +158,8 @@ def apply(conversation: Conversation, given: Input) -> list[Effect]:
             return conversation.tool_finished(
                 given.tool_call_id, given.status, given.output, given.duration_ms, given.at_ms, given.facts
             )
+        case ToolAsked():
+            return conversation.tool_asks(given.tool_call_id, given.at_ms)
         case Progressed():
             return conversation.tool_progressed(given.tool_call_id, given.words, given.at_ms)
         case HandoffAnswered():
@@ -191,6 +201,8 @@ def masked_input(given: Input, mask: EventMask) -> Json:
                 "duration_ms": given.duration_ms,
                 "facts": masked_facts(given.facts, mask),
             }
+        case ToolAsked():
+            fields = {"tool_call_id": given.tool_call_id}
         case Progressed():
             fields = {"tool_call_id": given.tool_call_id, "words": mask_text(given.words)}
         case HandoffAnswered(tool_call_id=tool_call_id, accepted=accepted, declined=declined):

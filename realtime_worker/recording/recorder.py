@@ -23,6 +23,7 @@ from realtime_worker.recording.inputs import (
     Progressed,
     ProviderSaid,
     Ticked,
+    ToolAsked,
     ToolEnded,
     Tripped,
     apply,
@@ -131,6 +132,11 @@ class RecordedConversation(Conversation):
                 at_ms=now_ms,
             )
         )
+
+    def tool_asks(self, tool_call_id: str, now_ms: int) -> list[Effect]:
+        if self._within:
+            return super().tool_asks(tool_call_id, now_ms)
+        return self._given(ToolAsked(tool_call_id=tool_call_id, at_ms=now_ms))
 
     def tool_progressed(self, tool_call_id: str, words: str, now_ms: int) -> list[Effect]:
         if self._within:

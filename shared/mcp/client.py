@@ -20,6 +20,9 @@ from shared.mcp.server import HttpEndpoint, McpConnectionSpec, StdioCommand
 # The longest answer that is read: many times what a model gets to see of it. The SDK takes some 0.1 ms a KiB
 # to make sense of a structured one, on the thread that carries the calls.
 MAX_ANSWER_BYTES = 1 << 18
+# The longest list of tools that is read.
+MAX_TOOLS = 500
+MAX_PAGES = 20
 # One step of connecting or listing.
 STEP_S = 10.0
 # Where servers find the key under which an effect shall happen once.
@@ -66,6 +69,19 @@ async def open_client(
         cache=None,
     )
     return await stack.enter_async_context(client)
+
+
+async def list_tools(client: Client) -> tuple[list[types.Tool], bool]:
+    """Return the server's tools, MAX_TOOLS of them at most, and whether that is all."""
+    found: list[types.Tool] = []
+    cursor: str | None = None
+    for _ in range(MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        found += page.tools
+        cursor = page.next_cursor
+        if cursor is None or len(found) > MAX_TOOLS:
+            break
+    return found[:MAX_TOOLS], cursor is None and len(found) <= MAX_TOOLS
 
 
 async def call_tool(

@@ -15,20 +15,19 @@ from contextlib import AsyncExitStack
 
 import mcp_types as types
 from mcp import Client, MCPError
-from mcp.client.session import ClientRequestContext, IncomingMessage
+from mcp.client.session import IncomingMessage
 from mcp.client.subscriptions import SubscriptionLost
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from shared.mcp.breaker import CircuitBreaker
-from shared.mcp.client import Answer, call_tool, open_client
+from shared.mcp.client import Answer, call_tool, list_tools, open_client
 from shared.mcp.credentials import SecretStore
 from shared.mcp.failures import McpError, busy, failure_of, timed_out, unavailable
 from shared.mcp.offers import ListedTool
+from shared.mcp.questions import Questions, answer_in_call
 from shared.mcp.server import McpConnectionSpec
 from shared.telemetry.logs import get_logger
 
-MAX_TOOLS = 500
-MAX_PAGES = 20
 # The tools are listed again this often, for servers that announce nothing.
 REFRESH_S = 300.0
 FIRST_PAUSE_S = 0.25
@@ -94,13 +93,14 @@ class McpConnection:
         arguments: Mapping[str, object],
         *,
         idempotency_key: str,
+        questions: Questions,
         inputs: types.InputResponses | None = None,
         state: str | None = None,
     ) -> Answer:
         """Return what the server answers to a call of `tool`.
 
-        inputs, state: the answers to what the server asked, and the state that it gave with its questions.
-        Raises McpError.
+        questions: answers what a server of before 2026-07-28 asks before that. inputs, state: the answers to
+        what a later one asked, and the state that it gave with its questions. Raises McpError.
         """
         clock = asyncio.get_running_loop().time
         began = False
@@ -113,9 +113,15 @@ class McpConnection:
                     if client is None or not self._breaker.admit(clock()):
                         raise unavailable(self._title)
                     began = True
-                    answer = await call_tool(
-                        client, tool, arguments, idempotency_key=idempotency_key, inputs=inputs, state=state
-                    )
+                    with questions.heard():
+                        answer = await call_tool(
+                            client,
+                            tool,
+                            arguments,
+                            idempotency_key=idempotency_key,
+                            inputs=inputs,
+                            state=state,
+                        )
         except TimeoutError as error:
             if not began:
                 raise busy(self._title) from error
@@ -152,7 +158,7 @@ class McpConnection:
             try:
                 async with AsyncExitStack() as stack:
                     client = await open_client(
-                        stack, self._spec, self._url, self._secrets, asked=_decline, told=self._told
+                        stack, self._spec, self._url, self._secrets, asked=answer_in_call, told=self._told
                     )
                     await self._list(client)
                     attempt = 0
@@ -214,16 +220,9 @@ class McpConnection:
             self._stale.set()
 
     async def _list(self, client: Client) -> None:
-        found: list[ListedTool] = []
-        cursor: str | None = None
-        for _ in range(MAX_PAGES):
-            page = await client.list_tools(cursor=cursor)
-            found += map(_listed, page.tools)
-            cursor = page.next_cursor
-            if cursor is None or len(found) > MAX_TOOLS:
-                break
-        tools = tuple(found[:MAX_TOOLS])
-        if len(found) > MAX_TOOLS or cursor is not None:
+        found, complete = await list_tools(client)
+        tools = tuple(map(_listed, found))
+        if not complete:
             _log.warning(
                 "an MCP server lists too many tools", extra={"server": self._title, "used": len(tools)}
             )
@@ -244,14 +243,6 @@ class McpConnection:
             "MCP server not connected",
             extra={"server": self._title, "code": reason.code, "error": type(error).__name__},
         )
-
-
-async def _decline(
-    context: ClientRequestContext, params: types.ElicitRequestParams
-) -> types.ElicitResult | types.ErrorData:
-    """Answer a server of before 2026-07-28 that asks in the middle of a call: it does not say of which."""
-    _log.info("an MCP server asked for input, and was declined", extra={"mode": params.mode})
-    return types.ElicitResult(action="decline")
 
 
 def _listed(tool: types.Tool) -> ListedTool:

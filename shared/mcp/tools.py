@@ -18,11 +18,13 @@ from shared.mcp.client import Answer
 from shared.mcp.connection import McpConnection
 from shared.mcp.failures import McpError, unavailable
 from shared.mcp.offers import NotOffered, Offer, offered_name, offers_of
+from shared.mcp.questions import Questions
 from shared.mcp.results import error_text, read_result
-from shared.mcp.server import McpServer
+from shared.mcp.server import HttpEndpoint, McpServer
 from shared.session.log import ToolExecution
 from shared.session.model import FactValue
 from shared.telemetry.logs import get_logger
+from shared.tools.approval import ApprovalNeededError
 from shared.tools.context import ToolContext
 from shared.tools.definition import Tool
 from shared.tools.injection import Injection
@@ -114,11 +116,17 @@ def _tool(source: ServerTools, name: str, offer: Offer | None) -> Tool:
         requires=server.requires,
         redact=server.redact,
         speak_while_running=filler(server.speak_while_running),
+        becomes_durable=can_wait(server),
     )
 
 
 def _is_durable(server: McpServer, name: str) -> bool:
     return any(offered_name(server, tool) == name for tool in server.durable)
+
+
+def can_wait(server: McpServer) -> bool:
+    """Return whether a call can go on as an orchestration: the Functions app starts no servers."""
+    return isinstance(server.connection.transport, HttpEndpoint)
 
 
 class _Call:
@@ -160,9 +168,30 @@ class _Call:
                 raise refusal(unavailable(server.name))
             raise ToolRefusedError(f"The service {server.name} has no such tool any more.", code="tool_gone")
         filled = {**arguments, **filled_in(server, context, offer.schema)}
+        questions = Questions(None, can_wait=can_wait(server))
         started = time.perf_counter()
+
+        async def call(inputs: types.InputResponses | None, state: str | None) -> Answer:
+            return await connection.call(
+                offer.tool,
+                filled,
+                idempotency_key=context.idempotency_key,
+                questions=questions,
+                inputs=inputs,
+                state=state,
+            )
+
+        async def call_again_if_lost(inputs: types.InputResponses | None, state: str | None) -> Answer:
+            """Call, and once more where that is harmless and the first was lost on the way."""
+            try:
+                return await call(inputs, state)
+            except McpError as error:
+                if error.code != "mcp_lost" or not offer.repeatable or questions.unanswered:
+                    raise
+                return await call(inputs, state)
+
         try:
-            answer = await self._answer(connection, offer, filled, context.idempotency_key)
+            answer = await questions.answered(call_again_if_lost)
         except McpError as error:
             _log.warning(
                 "a call of an MCP tool failed",
@@ -174,38 +203,13 @@ class _Call:
                 },
             )
             raise refusal(error, repeatable=offer.repeatable) from error
+        if answer is None:
+            _log.info(
+                "an MCP server asks for a person's approval",
+                extra={"server": server.name, "tool": offer.tool},
+            )
+            raise ApprovalNeededError(questions.unanswered)
         return told(server, offer.tool, answer)
-
-    async def _answer(
-        self, connection: McpConnection, offer: Offer, arguments: Mapping[str, object], key: str
-    ) -> types.CallToolResult:
-        """Call, and once more where that is harmless and the first was lost on the way."""
-        try:
-            answer = await connection.call(offer.tool, arguments, idempotency_key=key)
-        except McpError as error:
-            if error.code != "mcp_lost" or not offer.repeatable:
-                raise
-            answer = await connection.call(offer.tool, arguments, idempotency_key=key)
-        return await _declined(connection, offer, arguments, key, answer)
-
-
-async def _declined(
-    connection: McpConnection, offer: Offer, arguments: Mapping[str, object], key: str, answer: Answer
-) -> types.CallToolResult:
-    """Decline what the server asks in mid-call: the caller waits, and nobody is there to answer."""
-    if isinstance(answer, types.CallToolResult):
-        return answer
-    asked = answer.input_requests or {}
-    if any(not isinstance(request, types.ElicitRequest) for request in asked.values()) or not asked:
-        raise McpError("mcp_asks_too_much", "The service asks for something that we don't do.", counts=False)
-    declined: dict[str, types.InputResponse] = {name: types.ElicitResult(action="decline") for name in asked}
-    _log.info("an MCP server asked for input, and was declined", extra={"tool": offer.tool})
-    second = await connection.call(
-        offer.tool, arguments, idempotency_key=key, inputs=declined, state=answer.request_state
-    )
-    if not isinstance(second, types.CallToolResult):
-        raise McpError("mcp_asks_too_much", "The service asks again what was declined.", counts=False)
-    return second
 
 
 def filled_in(server: McpServer, context: ToolContext, schema: Mapping[str, object]) -> dict[str, FactValue]:

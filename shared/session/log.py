@@ -168,6 +168,15 @@ class ToolProgressed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolMadeDurable:
+    """An inline tool call needs a person's approval, so that it goes on as an orchestration."""
+
+    tool_call_id: str
+    name: str
+    at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToolUndone:
     """What a tool call may have done was undone; without `succeeded`, a person has to look at it."""
 
@@ -373,6 +382,7 @@ LogEntry: TypeAlias = (
     | ToolCalled
     | ToolFinished
     | ToolProgressed
+    | ToolMadeDurable
     | ToolUndone
     | ApprovalRequested
     | ApprovalDecided

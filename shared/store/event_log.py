@@ -10,7 +10,14 @@ from redis.asyncio import Redis
 
 from shared.errors import InvalidRequestError, NotFoundError, SidetoneError
 from shared.session.codec import LOG
-from shared.session.log import ErrorRecorded, LogEntry, LoggedEntry, ToolCalled, ToolFinished
+from shared.session.log import (
+    ErrorRecorded,
+    LogEntry,
+    LoggedEntry,
+    ToolCalled,
+    ToolFinished,
+    ToolMadeDurable,
+)
 from shared.store.connection import answered
 from shared.store.keys import SessionKeys
 from shared.store.script import nonce
@@ -85,6 +92,8 @@ def entry_args(entries: Iterable[LogEntry]) -> list[str]:
         match entry:
             case ToolCalled():
                 args.append(f"called {entry.tool_call_id}")
+            case ToolMadeDurable():
+                args.append(f"durable {entry.tool_call_id}")
             case ToolFinished():
                 args.append(f"finished {entry.tool_call_id}")
             case _:

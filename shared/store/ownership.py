@@ -156,8 +156,9 @@ class Ownership:
     ) -> list[str]:
         """Write as the owner, all or nothing, in one call; return the ids of `entries`.
 
-        A ToolCalled that is already recorded and a ToolFinished for a call that already has
-        one are left out, with "" in place of an id: do not run, and do not send, that again.
+        A ToolCalled that is already recorded, and a ToolFinished or ToolMadeDurable for a call that
+        already has its ToolFinished, are left out, with "" in place of an id: do not run, and do not
+        send, that again.
 
         state: moves the session on (never back), to CONNECTING, ACTIVE or ENDED; give its
             StateChanged in `entries`, whose `at_ms` becomes connected_at_ms or ended_at_ms.

@@ -56,8 +56,11 @@ local function remember(nonce, answer)
   redis.call('HSET', RECEIPTS, place, nonce, nonce, answer)
 end
 
--- Entries are pairs in ARGV: '', 'called <tool call id>' or 'finished <tool call id>'; the JSON text.
--- A tool call is recorded once and answered once; a repetition gets no entry, and the id ''.
+-- Entries are pairs in ARGV: '', 'called <tool call id>', 'durable <tool call id>' or
+-- 'finished <tool call id>'; the JSON text.
+-- A tool call is recorded once and answered once; a repetition gets no entry, and the id ''. So does what
+-- makes a call durable that has its answer. Quotes within JSON texts are escaped, so what is replaced in the
+-- ledger's is the call's own field.
 -- Returns the ids, each followed by a comma.
 local function append(epoch, first)
   local ids = ''
@@ -66,12 +69,17 @@ local function append(epoch, first)
     local kind, call = string.match(ARGV[i], '^(%a+) (.*)$')
     local known = kind and redis.call('HGET', TOOLS, call)
     local answered = known and string.sub(known, 1, 1) == '='
-    if (kind == 'called' and known) or (kind == 'finished' and answered) then
+    local late = answered or not known
+    if (kind == 'called' and known) or (kind == 'finished' and answered) or (kind == 'durable' and late) then
       ids = ids .. ','
     else
       local id = redis.call('XADD', LOG, 'MAXLEN', '~', {MAX_LOG_ENTRIES}, '*',
         'epoch', epoch, 'entry', entry)
       if kind == 'called' then redis.call('HSET', TOOLS, call, '?' .. id .. ' ' .. entry) end
+      if kind == 'durable' then
+        local as_durable = string.gsub(known, '"execution":"inline"', '"execution":"durable"', 1)
+        redis.call('HSET', TOOLS, call, as_durable)
+      end
       if kind == 'finished' then redis.call('HSET', TOOLS, call, '=' .. id) end
       ids = ids .. id .. ','
     end

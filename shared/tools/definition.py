@@ -70,6 +70,7 @@ class Tool:
     speak_while_running: what the agent says when it takes long; None for nothing.
     cancel_on_interrupt: whether it is cancelled when the caller begins to speak.
     durable: how its orchestration treats it, where it has one.
+    becomes_durable: whether an inline call goes on as an orchestration when it needs an approval.
     parameters: JSON schema of the arguments: one flat object, closed (additionalProperties false).
     injection: the parameters of the function that are filled in by their type.
     """
@@ -90,6 +91,7 @@ class Tool:
     speak_while_running: Filler | None = None
     cancel_on_interrupt: bool = False
     durable: DurableOptions = field(default_factory=DurableOptions)
+    becomes_durable: bool = False
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         return self.function(*args, **kwargs)

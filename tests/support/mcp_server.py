@@ -45,6 +45,7 @@ class ScriptedMcpServer:
         self.calls: list[Mapping[str, Any]] = []
         self.listings = 0
         self._streams: list[asyncio.Queue[dict[str, object]]] = []
+        self._questions: dict[object, asyncio.Future[dict[str, Any]]] = {}
         self._runner: web.AppRunner | None = None
 
     @property
@@ -81,6 +82,26 @@ class ScriptedMcpServer:
     def listeners(self) -> int:
         return len(self._streams)
 
+    async def ask(
+        self,
+        request: web.Request,
+        question: Mapping[str, object],
+        then: Callable[[Mapping[str, Any]], object],
+    ) -> web.StreamResponse:
+        """Answer a tools/call as servers of before 2026-07-28 do that ask in its middle.
+
+        question: the params of elicitation/create. then: makes the call's result of the answer.
+        """
+        message = await request.json()
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        number = f"q{len(self.calls)}"
+        answered = self._questions[number] = asyncio.get_running_loop().create_future()
+        await _send(response, {"id": number, "method": "elicitation/create", "params": question})
+        await _send(response, {"id": message["id"], "result": then(await answered)})
+        await response.write_eof()
+        return response
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.json_response({"error": "invalid_token"}, status=401)
@@ -89,6 +110,9 @@ class ScriptedMcpServer:
         if request.method != "POST":
             return web.Response(status=200)
         message = await request.json()
+        if "method" not in message:
+            self._questions.pop(message["id"]).set_result(message["result"])
+            return web.Response(status=202)
         if "id" not in message:
             return web.Response(status=202)
         result = await self._result(message, request)

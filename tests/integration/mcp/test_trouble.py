@@ -258,27 +258,6 @@ async def test_no_more_calls_at_a_time_than_allowed(desk: MakeDesk) -> None:
         assert most == 2
 
 
-async def test_what_a_server_asks_in_mid_call_is_declined(desk: MakeDesk) -> None:
-    asked = {
-        "method": "elicitation/create",
-        "params": {
-            "mode": "form",
-            "message": "Sure?",
-            "requestedSchema": {"type": "object", "properties": {}},
-        },
-    }
-
-    async def ask(name: str, arguments: Mapping[str, Any], request: web.Request) -> object:
-        answers = server.calls[-1].get("inputResponses")
-        if answers is None:
-            return {"resultType": "input_required", "inputRequests": {"q": asked}, "requestState": "s"}
-        return text_result(f"{answers['q']['action']} {server.calls[-1]['requestState']}")
-
-    async with ScriptedMcpServer(tool("pay")) as server:
-        server.on_call = ask
-        assert await desk(billing={"url": server.url}).output("billing__pay") == {"text": "decline s"}
-
-
 async def _succeeds(run: Any) -> bool:
     return (await run).status is ToolStatus.OK
 
