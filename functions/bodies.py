@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shared.session.jobs import LifecycleEvent, StartDurableTool, StartRecording
+from shared.session.jobs import AdjustRecording, LifecycleEvent, StartDurableTool
 
-__all__ = ["LifecycleEvent", "StartDurableTool", "StartRecording"]
+__all__ = ["AdjustRecording", "LifecycleEvent", "StartDurableTool"]
 
 VariableName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 VariableValue = Annotated[str, msgspec.Meta(max_length=2000)]

@@ -21,11 +21,11 @@ from shared.errors import InvalidRequestError, NotFoundError, SidetoneError
 from shared.ids import tool_instance_id
 
 if TYPE_CHECKING:
-    from shared.session.jobs import LifecycleEvent, StartDurableTool, StartRecording
+    from shared.session.jobs import AdjustRecording, LifecycleEvent, StartDurableTool
 
 blueprint = df.Blueprint()
 
-M = TypeVar("M", "StartDurableTool", "StartRecording", "LifecycleEvent")
+M = TypeVar("M", "StartDurableTool", "AdjustRecording", "LifecycleEvent")
 
 
 @durable_endpoint(blueprint, routes.START_TOOL_CALL)

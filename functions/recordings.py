@@ -1,7 +1,9 @@
-"""Recordings of calls: begun when the session's worker asks for it, ended with the session.
+"""Recordings of calls: begun, paused and resumed as the session's log says, ended with the session.
 
 What the carrier keeps of a call, and for how long, is its own; here is who asked for it, and when. The log
-has every step: asked for, started under which id, failed why, stopped.
+has every step: wanted by whom, started under which id, paused, resumed, failed why, stopped. Workers log what
+is wanted before they say that it changed; so whoever adjusts a recording reads what is wanted by now, and
+messages may come twice, late, and in another order.
 """
 
 from __future__ import annotations
@@ -16,74 +18,123 @@ from functions.endpoint import Call, endpoint
 from functions.internal import message_of
 from functions.responses import json_answer
 from functions.routes import internal as routes
-from shared.errors import NotFoundError, SidetoneError, UnavailableError
+from shared.errors import SidetoneError, UnavailableError
 
 if TYPE_CHECKING:
     from functions.dependencies import Dependencies
-    from shared.session.log import CallEvent, CallEventKind
+    from shared.session.call_recording import CallRecording
+    from shared.session.log import CallEventKind
     from shared.session.model import Session
 
 blueprint = df.Blueprint()
 
-# Names the one recording of a session to the carrier, which so knows the request when it comes again.
+# Names a recording to the carrier, which so knows the request when it comes again.
 _OPERATION = "recording"
+# One at a time adjusts a session's recording, in this many steps at most.
+_LOCK = "recording"
+_BUSY = "recording_busy"
+_STEPS = 10
 
 
-@endpoint(blueprint, routes.START_RECORDING)
-async def start_recording(call: Call) -> func.HttpResponse:
-    """Have the session's call recorded, once. What no retry mends is logged, and the call goes on."""
+@endpoint(blueprint, routes.ADJUST_RECORDING)
+async def adjust_recording(call: Call) -> func.HttpResponse:
+    """Have the session's call recorded, or not, as its log says. What no retry mends is logged, and the call
+    goes on."""
     from functions.bodies import Accepted
-    from shared.session.jobs import StartRecording
+    from shared.session.jobs import AdjustRecording
 
-    message_of(call, StartRecording)
-    needs = call.dependencies
-    session = await needs.sessions.get(call.session_id)
-    return json_answer(Accepted(changed=await _begin(needs, session)), status=HTTPStatus.ACCEPTED)
+    message_of(call, AdjustRecording)
+    changed = await _adjust(call.dependencies, call.session_id)
+    return json_answer(Accepted(changed=changed), status=HTTPStatus.ACCEPTED)
 
 
-async def _begin(needs: Dependencies, session: Session) -> bool:
+async def stop_recording(needs: Dependencies, session: Session) -> None:
+    """End the recording of a session that is over, if it has one. It ends with the call at the latest, so a
+    failure is logged. Raises `recording_busy`."""
+    from shared.telemetry.logs import get_logger
+
+    try:
+        await _adjust(needs, session.session_id)
+    except SidetoneError as error:
+        if error.code == _BUSY:
+            raise
+        get_logger("functions.calls").warning("recording_not_stopped", extra={"code": error.code})
+
+
+async def _adjust(needs: Dependencies, session_id: str) -> bool:
+    """Bring the recording to what the log wants, which may change meanwhile; return whether it changed.
+
+    Raises UnavailableError while somebody else is at it, or while the carrier fails.
+    """
+    from shared.session.call_recording import call_recording
+    from shared.store.deliveries import Claimed, Deliveries
+
+    lock = Deliveries(needs.redis)
+    claim = await lock.claim(_LOCK, session_id)
+    if not isinstance(claim, Claimed):
+        raise UnavailableError(_BUSY, "Somebody else adjusts this recording.", retry_after_s=0.5)
+    try:
+        for step in range(_STEPS):
+            session = await needs.sessions.get(session_id)
+            entries = [logged.entry for logged in await needs.log.read_all(session_id)]
+            if not await _step(needs, session, call_recording(entries)):
+                return step > 0
+        return True
+    finally:
+        await lock.release(_LOCK, session_id, claim)
+
+
+async def _step(needs: Dependencies, session: Session, recording: CallRecording) -> bool:
+    """Do the next thing that is to be done, and log it; return whether there was one."""
     from functions.carriers import leg_of
     from shared.session.log import CallEventKind as Kind
 
-    recording = (await needs.agents()).get(session.agent).recording
-    if recording is None or not session.live or await _started(needs, session.session_id):
+    running = recording.recording_id
+    if not running:
+        if not session.live or not recording.wanted or recording.failed:
+            return False
+        return await _start(needs, session, recording)
+    leg = leg_of(needs, session)
+    unwanted = not recording.wanted and not recording.paused
+    if not session.live or (unwanted and recording.failed):  # what can't be paused must end
+        await leg.stop_recording(running)
+        await _note(needs, session, Kind.RECORDING_STOPPED, recording_id=running)
+        return True
+    if recording.failed or recording.wanted != recording.paused:
         return False
-    if not session.call_id:
-        raise UnavailableError("call_not_established", "The call is not up (yet).", retry_after_s=1.0)
     try:
-        recording_id = await leg_of(needs, session).start_recording(_OPERATION, recording)
+        if recording.wanted:
+            found, done = await leg.resume_recording(running), Kind.RECORDING_RESUMED
+        else:
+            found, done = await leg.pause_recording(running), Kind.RECORDING_PAUSED
     except SidetoneError as error:
         if error.retryable:
             raise  # the worker sends its message again
         await _note(needs, session, Kind.RECORDING_FAILED, detail=error.code)
-        return False
-    await _note(needs, session, Kind.RECORDING_STARTED, recording_id=recording_id)
+        return True
+    await _note(needs, session, done if found else Kind.RECORDING_STOPPED, recording_id=running)
     return True
 
 
-async def stop_recording(needs: Dependencies, session: Session) -> None:
-    """End the session's recording if it has one. It ends with the call at the latest: a failure is logged."""
+async def _start(needs: Dependencies, session: Session, recording: CallRecording) -> bool:
     from functions.carriers import leg_of
     from shared.session.log import CallEventKind as Kind
-    from shared.telemetry.logs import get_logger
 
-    started = await _started(needs, session.session_id)
-    if started is None:
-        return
+    how = (await needs.agents()).get(recording.wanted_by or session.agent).recording
+    if how is None:
+        return False
+    if not session.call_id:
+        raise UnavailableError("call_not_established", "The call is not up (yet).", retry_after_s=1.0)
+    operation = f"{_OPERATION}_{recording.starts + 1}" if recording.starts else _OPERATION
     try:
-        await leg_of(needs, session).stop_recording(started.operation_id)
+        recording_id = await leg_of(needs, session).start_recording(operation, how)
     except SidetoneError as error:
-        get_logger("functions.calls").warning("recording_not_stopped", extra={"code": error.code})
-        return
-    await _note(needs, session, Kind.RECORDING_STOPPED, recording_id=started.operation_id)
-
-
-async def _started(needs: Dependencies, session_id: str) -> CallEvent | None:
-    from shared.session.log import CallEvent, CallEventKind
-
-    entries = [logged.entry for logged in await needs.log.read_all(session_id)]
-    begun = (one for one in entries if isinstance(one, CallEvent))
-    return next((one for one in begun if one.event is CallEventKind.RECORDING_STARTED), None)
+        if error.retryable:
+            raise
+        await _note(needs, session, Kind.RECORDING_FAILED, detail=error.code)
+    else:
+        await _note(needs, session, Kind.RECORDING_STARTED, recording_id=recording_id)
+    return True
 
 
 async def _note(
@@ -94,8 +145,5 @@ async def _note(
     from shared.telemetry.logs import get_logger
 
     entry = CallEvent(event=kind, operation_id=recording_id, detail=detail, at_ms=now_ms())
-    try:
-        await needs.log.append(session.session_id, [entry], dedupe=kind.value)
-    except NotFoundError:  # erased meanwhile
-        return
+    await needs.log.append(session.session_id, [entry])
     get_logger("functions.calls").info("call_recording", extra={"step": kind.value, "code": detail})

@@ -17,9 +17,11 @@ from shared.session.log import (
     LoggedEntry,
     ToolCalled,
     ToolFinished,
+    ToolStatus,
     TurnStatus,
     UserTurn,
 )
+from shared.session.model import EndReason
 from shared.session.redacted import redacted
 
 
@@ -110,11 +112,20 @@ def summarise(transcript: Transcript, *, end_reason: str, duration_s: float) -> 
     parts.append(f"{spoken}, {interrupted} interrupted." if interrupted else f"{spoken}.")
     if transcript.tools:
         outcomes = (
-            f"{tool.called.name} {tool.finished.status.value if tool.finished else 'unanswered'}"
+            f"{tool.called.name} {_outcome(tool, transferred=end_reason == EndReason.TRANSFERRED)}"
             for tool in transcript.tools
         )
         parts.append(f"Tools: {', '.join(outcomes)}.")
     return " ".join(parts)
+
+
+def _outcome(tool: ToolCall, *, transferred: bool) -> str:
+    from shared.agents.call_tools import TRANSFER_CALL
+
+    if tool.finished is not None:
+        return tool.finished.status.value
+    # Where the transfer succeeds nobody is left to be told: the end of the session is the answer.
+    return ToolStatus.OK.value if transferred and tool.called.name == TRANSFER_CALL else "unanswered"
 
 
 def _count(number: int, noun: str) -> str:

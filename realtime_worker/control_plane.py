@@ -15,11 +15,11 @@ from shared.security.tokens import TokenRing
 from shared.session.codec import CONTROL
 from shared.session.commands import ToolResult
 from shared.session.jobs import (
+    AdjustRecording,
     ControlMessage,
     LifecycleEvent,
     OutboxEntry,
     StartDurableTool,
-    StartRecording,
 )
 from shared.session.log import ToolStatus
 from shared.store.inbox import Inbox
@@ -148,7 +148,7 @@ class ControlPlane:
         match message:
             case StartDurableTool(session_id=session_id):
                 path = f"/api/v1/sessions/{session_id}/tool-calls"
-            case StartRecording(session_id=session_id):
+            case AdjustRecording(session_id=session_id):
                 path = f"/api/v1/sessions/{session_id}/recording"
             case LifecycleEvent(session_id=session_id):
                 path = f"/api/v1/sessions/{session_id}/lifecycle"

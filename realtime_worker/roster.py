@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Iterable, Iterator
 
 from realtime_worker.commits import Commits, until_redis_answers
 from realtime_worker.control_messages import report_lifecycle
-from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.effects import Record, SetState
 from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.role import Role
@@ -245,7 +244,7 @@ class Roster:
         answered = await until_redis_answers(lambda: services.ownership.answered_tools(session.session_id))
         own_session = session.transport.carries_media
         resumed = session.connected_at_ms > 0
-        logged = await until_redis_answers(lambda: self._logged(session, first)) if resumed else []
+        logged = await until_redis_answers(lambda: self._logged(session, team)) if resumed else []
         conversation = services.conversation(
             ConversationSetup(
                 session_id=session.session_id,
@@ -260,8 +259,6 @@ class Roster:
                 limits=_limits(first, session),
                 unanswered=tuple(unanswered),
                 answered=answered,
-                consent=_consent(first),
-                records=first.recording is not None,
                 resumed=resumed,
                 own_session=own_session,
                 history=tuple(line.entry for line in logged),
@@ -294,10 +291,10 @@ class Roster:
             on_attached=attached,
         )
 
-    async def _logged(self, session: Session, first: Agent) -> list[LoggedEntry]:
+    async def _logged(self, session: Session, team: Team) -> list[LoggedEntry]:
         """Return what earlier owners have logged, as much as the conversation needs."""
         log = self._services.event_log
-        if session.transport.carries_media or first.consent or first.recording:
+        if session.transport.carries_media or team.asks_or_records:
             return await log.read_all(session.session_id)
         return await log.tail(session.session_id, RECENT_ENTRIES)
 
@@ -363,13 +360,6 @@ def _earlier(team: Team, standing: Standing, unanswered: Iterable[ToolCalled]) -
         if name and name != standing.agent:
             with contextlib.suppress(SidetoneError):  # gone: its tools are unknown now, and answered so
                 yield team.role(dataclasses.replace(standing, agent=name))
-
-
-def _consent(agent: Agent) -> ConsentTerms | None:
-    terms = agent.consent
-    if terms is None:
-        return None
-    return ConsentTerms(announcement=terms.announcement, ask=terms.ask, goodbye=terms.goodbye)
 
 
 def _limits(agent: Agent, session: Session) -> Limits:

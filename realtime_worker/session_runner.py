@@ -51,7 +51,7 @@ from realtime_worker.wake import Wake
 from shared.errors import FencedError, SidetoneError
 from shared.ids import tool_instance_id
 from shared.providers.protocol import ProviderSocket
-from shared.session.jobs import StartDurableTool, StartRecording
+from shared.session.jobs import AdjustRecording, StartDurableTool
 from shared.session.log import (
     AgentTurn,
     Attached,
@@ -465,11 +465,10 @@ class SessionRunner:
                 await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))
             case EnterAgent():
                 self._enter(effect)
-            case AskRecording():
-                message = StartRecording(session_id=self.session_id, traceparent=self._traceparent)
-                await until_redis_answers(
-                    lambda: self._services.outbox.put(message, dedupe=f"{self.session_id}.recording")
-                )
+            case AskRecording(number=number):
+                message = AdjustRecording(session_id=self.session_id, traceparent=self._traceparent)
+                dedupe = f"{self.session_id}.recording.{number}"
+                await until_redis_answers(lambda: self._services.outbox.put(message, dedupe=dedupe))
             case PrepareSession():
                 self._spare.prepare()
             case ChangeSession():

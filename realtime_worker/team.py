@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.effects import EnterAgent
 from realtime_worker.conversation.role import (
     NO_MANNERS,
@@ -51,6 +52,18 @@ class Team:
         """Return an agent of the team; "" is the one that began the call."""
         return self._catalog.get(name) if name else self.first
 
+    @property
+    def asks_or_records(self) -> bool:
+        """Whether any agent that can come to speak tells callers something first, or has them recorded."""
+        waiting, found = [self.first], {self.first.name}
+        for agent in waiting:
+            if agent.consent or agent.recording:
+                return True
+            near = {handoff.to for handoff in agent.handoffs.values()} - found
+            found |= near
+            waiting += [self._catalog.get(name) for name in near]
+        return False
+
     def tool(self, agent: str, name: str) -> Tool | None:
         """Return a tool that an agent has."""
         return self.agent(agent).tools.get(name)
@@ -78,6 +91,8 @@ class Team:
             repeatable=frozenset(name for name, tool in agent.tools.items() if tool.idempotent),
             requires={name: tool.requires for name, tool in agent.tools.items() if tool.requires},
             manners={name: manners for name, tool in agent.tools.items() if (manners := _manners(tool))},
+            consent=_consent(agent),
+            records=agent.recording is not None,
             handoffs={
                 name: HandoffRule(to=handoff.to, requires=handoff.requires, announce=handoff.announce)
                 for name, handoff in agent.handoffs.items()
@@ -115,6 +130,15 @@ class Team:
             _log.error("handoff failed", extra={"agent": asked.agent, "code": error.code})
             message = f"{asked.agent} can't take over now. Tell the caller, and go on yourself."
             return Declined(code="handoff_failed", message=message)
+
+
+def _consent(agent: Agent) -> ConsentTerms | None:
+    terms = agent.consent
+    if terms is None:
+        return None
+    return ConsentTerms(
+        name=terms.name, announcement=terms.announcement, ask=terms.ask, goodbye=terms.goodbye
+    )
 
 
 def _manners(tool: Tool) -> ToolManners | None:

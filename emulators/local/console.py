@@ -113,6 +113,8 @@ def lines_of(entry: LogEntry) -> list[Line]:
             return [_line(entry.at_ms, "session", f"guardrail {entry.rule}", "the agent was cut off", "red")]
         case ErrorRecorded():
             return [_line(entry.at_ms, "error", f"{entry.source}: {entry.code}", entry.detail, "red")]
+        case CommandReceived(command="say"):
+            return []  # the words are a line of the agent's
         case CommandReceived():
             return [_line(entry.at_ms, "command", entry.command, entry.detail)]
         case HeardOut():

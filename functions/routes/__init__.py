@@ -33,7 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
     approvals.READ_APPROVAL,
     approvals.DECIDE_APPROVAL,
     internal.START_TOOL_CALL,
-    internal.START_RECORDING,
+    internal.ADJUST_RECORDING,
     internal.REPORT_LIFECYCLE,
     webhooks.REALTIME_WEBHOOK,
     webhooks.ACS_WEBHOOK,

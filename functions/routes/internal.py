@@ -15,19 +15,19 @@ START_TOOL_CALL = Operation(
     answers=(Answer(status=202, description="It runs, or has run.", body="Accepted"),),
     problems={400: ("invalid_body",), 404: ("session_not_found",)},
 )
-START_RECORDING = Operation(
-    name="start_recording",
+ADJUST_RECORDING = Operation(
+    name="adjust_recording",
     method="POST",
     path="v1/sessions/{session_id}/recording",
     access=Access.WORKER,
     tag="internal",
-    summary="Have the session's call recorded, as its agent says; asking twice is harmless",
-    request="StartRecording",
-    answers=(Answer(status=202, description="It is recorded, or its log says why not.", body="Accepted"),),
+    summary="Have the session's call recorded, or not, as its log says by now; asking twice is harmless",
+    request="AdjustRecording",
+    answers=(Answer(status=202, description="It is as wanted, or its log says why not.", body="Accepted"),),
     problems={
         400: ("invalid_body",),
         404: ("session_not_found",),
-        503: ("call_not_established", "carrier_unavailable", "carrier_rate_limited"),
+        503: ("call_not_established", "recording_busy", "carrier_unavailable", "carrier_rate_limited"),
     },
 )
 REPORT_LIFECYCLE = Operation(

@@ -1,4 +1,5 @@
-"""What a call begins and ends with, beyond the agent's own words: announcement, consent, recording, its end.
+"""What a call begins and ends with, and each agent in it, beyond their own words: announcements, consent,
+recording, the end.
 
 The tools that the conversation does itself are done here.
 """
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from realtime_worker.conversation.agent_end import AgentEnd
 from realtime_worker.conversation.cast import Cast
 from realtime_worker.conversation.consent import ConsentGate
-from realtime_worker.conversation.effects import AskRecording, Effect, Record, Send
+from realtime_worker.conversation.effects import Effect, Send
+from realtime_worker.conversation.handoff_words import HandoffWords
 from realtime_worker.conversation.handoffs import Refusal
 from realtime_worker.conversation.inbox_progress import InboxProgress
+from realtime_worker.conversation.recording_wish import RecordingWish
 from realtime_worker.conversation.records import provider_error
 from realtime_worker.conversation.responses import ResponseSequencer, Utterance
 from realtime_worker.conversation.said_words import SaidWords
@@ -21,8 +24,6 @@ from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.conversation.tool_flow import ToolFlow
 from shared.session.log import (
     AgentTurn,
-    CallEvent,
-    CallEventKind,
     ConsentNoted,
     ToolCalled,
     UserTurn,
@@ -34,10 +35,9 @@ END_CALL = "end_call"
 RECORD_CONSENT = "record_consent"
 
 _ASK_FIRST = (
-    "The caller has not agreed to what they were told at the start of the call. Ask them, and tell their "
-    f"answer by {RECORD_CONSENT}; nothing else works before."
+    "The caller has not agreed yet to what they have to be told first. Ask them, and tell their answer by "
+    f"{RECORD_CONSENT}; nothing else works before."
 )
-_RECORDING_KNOWN = frozenset({CallEventKind.RECORDING_STARTED, CallEventKind.RECORDING_FAILED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,9 @@ class CallFlow:
         self._tools = tools
         self._responses = responses
         self._actions = actions
-        self._consent = ConsentGate(setup.consent, setup.history, responses)
+        self._consent = ConsentGate(cast.role.consent, setup.history, responses)
+        self._words = HandoffWords(setup.history, responses)
+        self._handed_over = _handed_over(setup)
         self._end = AgentEnd(
             tools,
             setup.history,
@@ -78,10 +80,10 @@ class CallFlow:
         )
         self._said = SaidWords(inbox)
         self._announced_last = "" if conversation_began(setup) else _last_said(setup)
-        logged = {entry.event for entry in setup.history if isinstance(entry, CallEvent)}
-        self._records = setup.records and not logged & _RECORDING_KNOWN
-        self._recording_noted = CallEventKind.RECORDING_ASKED in logged
-        tools.give(act=self._act, hold=self._hold)
+        self._recording = RecordingWish(setup.history)
+        if self._consent.announcing:
+            self._consent.say_before(self._words.take())
+        tools.give(act=self._act, hold=self._hold, entered=self._entered)
 
     @property
     def settled(self) -> bool:
@@ -112,11 +114,24 @@ class CallFlow:
         return self._consent.configuration(send)
 
     def configured(self, now_ms: int) -> list[Effect]:
-        """The session follows the agent: begin with what comes first, or go on with it."""
+        """The session follows the agent: what comes first is to be said before all else, if it is to be."""
         if self._consent.refused:  # an earlier owner did not get to say goodbye
             return self._actions.leave(EndReason.CONSENT_REFUSED, self._consent.goodbye, now_ms)
         self._consent.begin()
-        return self._ask_recording(now_ms)
+        return self._follow_recording(now_ms)
+
+    def change(self) -> list[Send]:
+        """Return what makes a configured session follow the agent that took over, as it has to be now."""
+        return [self._consent.configuration(send) for send in self._cast.change()]
+
+    def begin(self, now_ms: int) -> None:
+        """Have said what comes before the words of the agent that speaks, as far as nobody has said it."""
+        self._consent.begin()
+        self._words.say(now_ms)
+
+    def spoken_unheard(self) -> None:
+        """The agent that speaks has said something while nobody listened."""
+        self._words.said()
 
     def lost(self, *, session: bool) -> None:
         """The connection is gone; `session`: and with it all that the provider knew."""
@@ -153,6 +168,15 @@ class CallFlow:
             return None
         return Refusal(code="consent_missing", message=_ASK_FIRST)
 
+    def _entered(self, announce: str, now_ms: int) -> list[Effect]:
+        """Another agent has taken over; `begin` has it announced."""
+        self._handed_over = True
+        self._consent.enter(self._cast.role.consent)
+        self._words.entered(announce)
+        if self._consent.announcing:
+            self._consent.say_before(self._words.take())
+        return self._follow_recording(now_ms)
+
     def _act(self, call: ToolCalled, now_ms: int, *, begun: bool) -> list[Effect]:
         """Do a tool of the conversation's own; `begun`: an earlier owner has recorded the call."""
         if call.name == END_CALL:
@@ -167,21 +191,21 @@ class CallFlow:
             return effects
         if self._actions.greet():
             self._responses.reply_later()  # the greeting is the reply
-        return [*effects, *self._ask_recording(now_ms)]
+        return [*effects, *self._follow_recording(now_ms)]
 
     def _announced(self, noted: list[Effect], now_ms: int) -> list[Effect]:
         """Go on after the announcement, if `noted` says that it was heard."""
         if not noted:
             return []
         self._actions.greet()
-        return [*noted, *self._consent.lift(self._cast.configuration), *self._ask_recording(now_ms)]
+        if self._handed_over and self._consent.settled:
+            self._responses.want_reply()  # the new agent begins; there is no greeting in the middle of a call
+        return [*noted, *self._consent.lift(self._cast.configuration), *self._follow_recording(now_ms)]
 
-    def _ask_recording(self, now_ms: int) -> list[Effect]:
-        if not self._records or not self._consent.settled:
-            return []
-        self._records = False
-        asked = CallEvent(event=CallEventKind.RECORDING_ASKED, at_ms=now_ms)
-        return [*([] if self._recording_noted else [Record(entry=asked)]), AskRecording()]
+    def _follow_recording(self, now_ms: int) -> list[Effect]:
+        """Have the call recorded while the agent that speaks wants it and may, and else not."""
+        role = self._cast.role
+        return self._recording.follow(role.agent if role.records and self._consent.settled else "", now_ms)
 
     def _hopeless(self, now_ms: int) -> list[Effect]:
         reason = self._consent.hopeless
@@ -197,15 +221,21 @@ def _last_said(setup: ConversationSetup) -> str:
 
 def conversation_began(setup: ConversationSetup) -> bool:
     """Return whether earlier owners have logged that something was said, besides what comes first."""
+    if _handed_over(setup):
+        return True
     began = False
     for entry in setup.history:
         match entry:
             case AgentTurn():
                 began = True
             case UserTurn():
-                began = began or setup.consent is None
+                began = began or setup.role.consent is None
             case ConsentNoted():
                 began = False
             case _:
                 pass
     return began
+
+
+def _handed_over(setup: ConversationSetup) -> bool:
+    return setup.standing is not None and setup.standing.handoffs > 0

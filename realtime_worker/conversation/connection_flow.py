@@ -17,7 +17,7 @@ from realtime_worker.conversation.responses import Utterance
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.conversation.tail_probe import RETRIEVAL, TailProbe
 from realtime_worker.conversation.wire import Event, text
-from shared.session.log import Attached
+from shared.session.log import AgentTurn, Attached
 from shared.session.model import EndReason, SessionState
 
 # How long the service may take to tell what was said last.
@@ -91,7 +91,7 @@ class ConnectionFlow:
             at_ms=now_ms,
         )
         effects: list[Effect] = [Record(entry=attached)]
-        effects.extend(parts.cast.change())  # where the call was handed over since we opened
+        effects.extend(self._call.change())  # where the call was handed over since we opened
         again = self._connected
         if not self._connected:
             self._connected = True
@@ -137,6 +137,8 @@ class ConnectionFlow:
             self._greeted = True
         self._actions.greet()
         turn = parts.turns.missed(item, parts.cast.role.agent, now_ms)
+        if isinstance(turn, AgentTurn):
+            self._call.spoken_unheard()
         missed: list[Effect] = [Record(entry=turn)] if turn else []
         return [*missed, *parts.tools.found_last(item, now_ms)]
 
@@ -156,6 +158,8 @@ class ConnectionFlow:
         parts = self._parts
         self.hold_until_ms = None
         parts.responses.open()
+        if not parts.ending.reason:
+            self._call.begin(now_ms)
         lost = [*parts.tools.resend(), *parts.keypad.resend()] if parts.own is None else []
         return [*lost, *parts.tools.take_up(now_ms), *parts.notices.send()]
 

@@ -1,8 +1,11 @@
-"""What callers hear before anything else, and whether they agree to it: until then nothing else happens.
+"""What callers hear before anything else of an agent, and whether they agree to it: until then nothing else
+happens.
 
 While the announcement is said, the service neither answers the caller nor stops for them: it is heard to its
 end, whatever they say. Where it is cut off all the same, as the caller's client can do, it is said again.
 What has been heard, and the answer, are in the log: another owner goes on from there, and says nothing twice.
+So does another agent of the call: who has heard the same words from one has heard them from all. An answer
+counts for agents that only tell; having been told does not for one that asks.
 
 Source: `turn_detection` (create_response, interrupt_response), `response.cancel` and
 `output_audio_buffer.clear` of the GA Realtime API.
@@ -11,7 +14,7 @@ Source: `turn_detection` (create_response, interrupt_response), `response.cancel
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import cast
 
@@ -34,11 +37,18 @@ _ACCEPTED = '{"consent":"given"}'
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentTerms:
-    """announcement: said first, word for word. ask: the caller has to agree. goodbye: if they do not."""
+    """announcement: said first, word for word. ask: the caller has to agree. goodbye: if they do not.
 
+    name: of the announcement, the same for the same words.
+    """
+
+    name: str
     announcement: str
     ask: bool = False
     goodbye: str = ""
+
+
+_NO_TERMS = ConsentTerms(name="", announcement="")
 
 
 class _Stage(Enum):
@@ -49,24 +59,35 @@ class _Stage(Enum):
 
 
 class ConsentGate:
-    """The consent of one conversation; open from the start where nothing has to be said."""
+    """The consent of one conversation; open where the agent that speaks has nothing to be said first."""
 
     def __init__(
         self, terms: ConsentTerms | None, logged: Iterable[LogEntry], responses: ResponseSequencer
     ) -> None:
-        self._terms = terms or ConsentTerms(announcement="")
         self._responses = responses
-        steps = {entry.step for entry in logged if isinstance(entry, ConsentNoted)}
-        self._stage = self._reached(steps) if terms else _Stage.SETTLED
+        self._noted = [entry for entry in logged if isinstance(entry, ConsentNoted)]
+        self.enter(terms)
+
+    def enter(self, terms: ConsentTerms | None) -> None:
+        """These are the terms of the agent that speaks from now on; `begin` has them announced."""
+        self._terms = terms or _NO_TERMS
+        self._words = self._terms.announcement
+        self._stage = self._reached() if terms else _Stage.SETTLED
         self._cut_off = 0
         self._hopeless: EndReason | None = None
         self._response = ""
         self._heard_by_ms: int | None = None
 
-    def _reached(self, steps: set[ConsentStep]) -> _Stage:
+    def say_before(self, words: str) -> None:
+        """Have this said together with the announcement, in front of it."""
+        self._words = f"{words} {self._words}".strip()
+
+    def _reached(self) -> _Stage:
+        terms = self._terms
+        steps = {one.step for one in self._noted if one.terms == terms.name and (one.ask or not terms.ask)}
         if ConsentStep.REFUSED in steps:
             return _Stage.REFUSED
-        if ConsentStep.GIVEN in steps or (ConsentStep.ANNOUNCED in steps and not self._terms.ask):
+        if ConsentStep.GIVEN in steps or (ConsentStep.ANNOUNCED in steps and not terms.ask):
             return _Stage.SETTLED
         return _Stage.ASKED if ConsentStep.ANNOUNCED in steps else _Stage.ANNOUNCING
 
@@ -123,7 +144,7 @@ class ConsentGate:
         if not self.announcing or self._heard_by_ms is not None or self._responses.insists:
             return
         self._response = ""
-        self._responses.insist(Utterance(key=_KEY, text=self._terms.announcement))
+        self._responses.insist(Utterance(key=_KEY, text=self._words))
 
     def response_began(self, utterance: Utterance | None, response_id: str) -> list[Send]:
         """A response began; return what stops it if it is not the announcement that is to come first."""
@@ -142,7 +163,7 @@ class ConsentGate:
         if not self._saying or response_id != self._response:
             return
         if status == "completed":
-            self._heard_by_ms = now_ms + longest_ms(self._terms.announcement)
+            self._heard_by_ms = now_ms + longest_ms(self._words)
         elif status != "failed" or given_up:
             interfered = status == "cancelled"
             self._again(EndReason.CLIENT_INTERFERED if interfered else EndReason.PROVIDER_FAILED)
@@ -180,9 +201,7 @@ class ConsentGate:
         if self._stage is not _Stage.ASKED:
             early = _error("not_asked", "The caller has not heard the announcement to its end.")
             return ToolStatus.ERROR, early, []
-        self._stage = _Stage.SETTLED if given else _Stage.REFUSED
-        step = ConsentStep.GIVEN if given else ConsentStep.REFUSED
-        noted = Record(entry=ConsentNoted(step=step, at_ms=now_ms))
+        noted = self._note(ConsentStep.GIVEN if given else ConsentStep.REFUSED, now_ms)
         return ToolStatus.OK, (_ACCEPTED if given else '{"consent":"refused"}'), [noted]
 
     @property
@@ -192,9 +211,17 @@ class ConsentGate:
 
     def _heard(self, now_ms: int) -> list[Effect]:
         self._heard_by_ms = None
-        self._stage = _Stage.ASKED if self._terms.ask else _Stage.SETTLED
+        noted = self._note(ConsentStep.ANNOUNCED, now_ms)
+        if not self.settled:
+            self._responses.reply_later()  # it is the caller's turn: they were asked something
         self._responses.relent()
-        return [Record(entry=ConsentNoted(step=ConsentStep.ANNOUNCED, at_ms=now_ms))]
+        return [noted]
+
+    def _note(self, step: ConsentStep, now_ms: int) -> Record:
+        entry = ConsentNoted(step=step, terms=self._terms.name, ask=self._terms.ask, at_ms=now_ms)
+        self._noted.append(entry)
+        self._stage = self._reached()
+        return Record(entry=entry)
 
     def _again(self, or_end: EndReason) -> None:
         self._heard_by_ms = None
@@ -215,7 +242,7 @@ def replace_turn_detection(send: Send, fields: Mapping[str, object]) -> Send:
         return send
     detection = {**part(audio_input, "turn_detection"), **fields}
     silenced = {**session, "audio": {**audio, "input": {**audio_input, "turn_detection": detection}}}
-    return Send(event={**cast("dict[str, object]", send.event), "session": silenced})
+    return replace(send, event={**cast("dict[str, object]", send.event), "session": silenced})
 
 
 def _error(code: str, message: str) -> str:

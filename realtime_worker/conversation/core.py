@@ -282,7 +282,9 @@ class Conversation:
             return []
         effects = self._tools.handoff_answered(tool_call_id, answer, now_ms, connected=self._sendable)
         if self._phase is not Phase.CONFIGURING:
-            effects = [*self._cast.change(), *effects]  # first who speaks, then what about
+            effects = [*self._call.change(), *effects]  # first who speaks, then what about
+        if self._phase is Phase.TALKING:
+            self._call.begin(now_ms)
         return [*self._noted(effects), *self._responses.pump(now_ms)]
 
     def guardrail_tripped(self, rule: str, response_id: str, instead: str, now_ms: int) -> list[Effect]:

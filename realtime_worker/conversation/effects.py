@@ -104,7 +104,12 @@ class EnterAgent:
 
 @dataclass(frozen=True, kw_only=True)
 class AskRecording:
-    """Have the carrier record the call; always after its record, and harmless when repeated."""
+    """Have the carrier record the call, or pause that, as the log says by then; harmless when repeated.
+
+    Always after the record of what is wanted. number: of that wish, from 1.
+    """
+
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,13 @@ finds a handoff that is yet to be decided, or one that is done, and nothing in b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from realtime_worker.conversation.cast import Cast
 from realtime_worker.conversation.effects import Effect, EnterAgent, Record
-from realtime_worker.conversation.responses import ResponseSequencer, Utterance
 from realtime_worker.conversation.role import Accepted
 from realtime_worker.conversation.standing import StandingBook
 from shared.session.log import HandedOver, ToolCalled
-
-_KEY = "handoff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +25,25 @@ class Refusal:
     message: str
 
 
+class Entered(Protocol):
+    """Told that another agent has taken over, and how that is announced; returns what else it means."""
+
+    def __call__(self, announce: str, now_ms: int) -> list[Effect]: ...
+
+
 class Handoffs:
     """The handoffs of one conversation: at most one is under way."""
 
-    def __init__(
-        self, cast: Cast, standing: StandingBook, responses: ResponseSequencer, *, max_handoffs: int
-    ) -> None:
+    def __init__(self, cast: Cast, standing: StandingBook, *, max_handoffs: int) -> None:
         self._cast = cast
         self._standing = standing
-        self._responses = responses
         self._max = max_handoffs
         self._under_way: ToolCalled | None = None
+        self._entered: Entered | None = None
+
+    def give(self, entered: Entered) -> None:
+        """entered: told of each agent that takes over."""
+        self._entered = entered
 
     def ask(self, call: ToolCalled) -> EnterAgent | Refusal:
         """Take a recorded call that hands over; return what prepares it, or why it can't be."""
@@ -85,13 +91,12 @@ class Handoffs:
             to_version=accepted.role.version,
             context=tuple(sorted(accepted.context)),
             stated_reason=reason if isinstance(reason, str) else "",
+            announce=rule.announce,
             at_ms=now_ms,
         )
         effects: list[Effect] = [Record(entry=entry), *self._standing.hand_over(accepted)]
         self._cast.enter(accepted.role)
-        if rule.announce:
-            self._responses.want_utterance(Utterance(key=_KEY, text=rule.announce))
-        return effects
+        return [*effects, *(self._entered(rule.announce, now_ms) if self._entered else [])]
 
 
 def gate(standing: StandingBook, call: ToolCalled, required: tuple[str, ...]) -> Refusal | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from realtime_worker.conversation.consent import ConsentTerms
 from shared.session.log import ToolExecution
 from shared.session.model import FactValue
 
@@ -53,6 +54,7 @@ class Role:
     requires: the facts that a tool needs first, by the tool's name; those that need none are left out.
     handoffs: the tools that hand the call over, by name.
     manners: of tools that have any, by name.
+    consent: what callers hear first, and may have to agree to. records: the call is to be recorded then.
     """
 
     agent: str
@@ -64,6 +66,8 @@ class Role:
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     handoffs: Mapping[str, HandoffRule] = field(default_factory=dict[str, HandoffRule])
     manners: Mapping[str, ToolManners] = field(default_factory=dict[str, ToolManners])
+    consent: ConsentTerms | None = None
+    records: bool = False
 
     def has(self, tool: str) -> bool:
         """Return whether the agent has a tool of this name, one that hands over among them."""

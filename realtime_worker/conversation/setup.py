@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.role import Role
 from shared.session.log import LogEntry, ToolCalled
@@ -35,7 +34,6 @@ class ConversationSetup:
         provider may show them once more, or may never have got the last output.
     limits: what makes the server do that.
     prices: of the model's tokens, None where they are not known.
-    consent: what callers hear first, and may have to agree to. records: the call is to be recorded.
     resumed: another owner has talked here before: no greeting, no history replay.
     own_session: the provider's session belongs to our own connection and ends with it; the next one is
         seeded from `history`, the session's log so far, and `call_id` is empty.
@@ -53,8 +51,6 @@ class ConversationSetup:
     limits: Limits = field(default_factory=Limits)
     unanswered: tuple[ToolCalled, ...] = ()
     answered: Mapping[str, str] = field(default_factory=dict[str, str])
-    consent: ConsentTerms | None = None
-    records: bool = False
     resumed: bool = False
     own_session: bool = False
     history: tuple[LogEntry, ...] = ()

@@ -17,7 +17,7 @@ from realtime_worker.conversation.effects import (
     Send,
     StartDurable,
 )
-from realtime_worker.conversation.handoffs import Handoffs, Refusal, gate
+from realtime_worker.conversation.handoffs import Entered, Handoffs, Refusal, gate
 from realtime_worker.conversation.responses import ResponseSequencer
 from realtime_worker.conversation.role import Accepted, Declined, HandoffAnswer
 from realtime_worker.conversation.setup import ConversationSetup
@@ -58,7 +58,7 @@ class ToolFlow:
         self._cast = cast
         self._standing = standing
         self._responses = responses
-        self._handoffs = Handoffs(cast, standing, responses, max_handoffs=setup.max_handoffs)
+        self._handoffs = Handoffs(cast, standing, max_handoffs=setup.max_handoffs)
         self._book = ToolBook()
         self._book.restore(setup.unanswered, setup.answered, cast)
         self._words = WaitingWords(responses)
@@ -69,9 +69,11 @@ class ToolFlow:
         self._act: Act | None = None
         self._hold: Hold | None = None
 
-    def give(self, *, act: Act, hold: Hold) -> None:
-        """act: does the conversation's own tools. hold: says why a tool must wait, whatever it is."""
+    def give(self, *, act: Act, hold: Hold, entered: Entered) -> None:
+        """act: does the conversation's own tools. hold: says why a tool must wait, whatever it is.
+        entered: told of agents that take over."""
         self._act, self._hold = act, hold
+        self._handoffs.give(entered)
 
     @property
     def waiting(self) -> bool:

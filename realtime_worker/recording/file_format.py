@@ -1,6 +1,6 @@
 """The file of a recording: JSON Lines, gzip-compressed when its name ends in .gz.
 
-    {"format": "sidetone-recording", "version": 2, "product": …, "session_id": …, "epoch": …, "agent": …,
+    {"format": "sidetone-recording", "version": 3, "product": …, "session_id": …, "epoch": …, "agent": …,
      "transport": …}
     {"setup": {…}}
     {"in": "provider_event", "at_ms": …, "event": {…}, "out": [effect, …]}
@@ -31,7 +31,7 @@ from shared import __version__
 from shared.errors import SidetoneError
 
 FORMAT = "sidetone-recording"
-VERSION = 2
+VERSION = 3
 # How a recording ends; a file that was cut has no end.
 OVER = "over"  # the conversation is
 LEFT = "left"  # the worker handed the session over, or lost it

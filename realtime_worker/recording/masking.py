@@ -38,7 +38,7 @@ _OWN_IDENTIFIERS = frozenset({
     "type", "session_id", "agent", "agent_version", "worker", "transport", "call_id", "item_id",
     "response_id", "tool_call_id", "entry_id", "name", "repeatable", "execution", "status", "state", "reason",
     "source", "code", "command", "version", "to", "from_agent", "to_agent", "to_version", "previous_agent",
-    "rule", "event", "step",
+    "rule", "event", "step", "terms",
 })
 # fmt: on
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:\-]{0,256}")

@@ -21,6 +21,7 @@ from shared.tools.definition import Tool, ToolFunction, tool
 CALL_MODULE = "call"
 END_CALL = "end_call"
 RECORD_CONSENT = "record_consent"
+TRANSFER_CALL = "transfer_call"
 LONGEST_DIGITS = 64
 
 
@@ -62,7 +63,7 @@ class ResumeCall:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordConsent:
-    """Note whether the caller agrees to what they were told at the start."""
+    """Note whether the caller agrees to what they were told and asked first."""
 
     given: bool
 
@@ -101,7 +102,7 @@ def find_call_tool(
             return _call_tool(_end_call, END_CALL, EndCall, ToolExecution.CONVERSATION)
         case "transfer":
             transfer = _transfer_call(transfer_to)
-            return _call_tool(transfer, "transfer_call", TransferCall, ToolExecution.DURABLE)
+            return _call_tool(transfer, TRANSFER_CALL, TransferCall, ToolExecution.DURABLE)
         case "add_participant":
             invite = _add_participant(participants)
             return _call_tool(invite, "add_participant", AddParticipant, ToolExecution.DURABLE)
@@ -142,8 +143,8 @@ def _resume_call() -> None:
 def _record_consent(
     given: Annotated[bool, Field(description="Only true for a clear yes.")],
 ) -> None:
-    """Note the caller's answer to what they were told and asked at the start of the call. Call it as soon as
-    they have answered: false if they object, or do not agree after you have asked again. Until then talk
+    """Note the caller's answer to what they were told and asked before all else. Call it as soon as they
+    have answered: false if they object, or do not agree after you have asked again. Until then talk
     about nothing else; no other tool works."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from shared.telephony.outbound import Target
@@ -22,11 +23,16 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """What the caller hears before anything else, whole.
+    """What the caller hears before anything else of the agent, whole.
 
-    ask: the caller has to agree before the conversation begins. goodbye: what is said to one who does not.
+    ask: the caller has to agree before the agent goes on. goodbye: what is said to one who does not.
     """
 
     announcement: str
     ask: bool = False
     goodbye: str = ""
+
+    @property
+    def name(self) -> str:
+        """A digest of the announcement's words: who has heard them from one agent knows them of all."""
+        return hashlib.sha256(" ".join(self.announcement.split()).encode()).hexdigest()[:16]

@@ -33,8 +33,8 @@ class StartDurableTool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartRecording:
-    """Have the session's call recorded (asking twice is harmless)."""
+class AdjustRecording:
+    """Have the session's call recorded, or not any more, as its log says by then; twice is harmless."""
 
     session_id: str
     traceparent: str
@@ -50,7 +50,7 @@ class LifecycleEvent:
     traceparent: str = ""
 
 
-ControlMessage: TypeAlias = StartDurableTool | StartRecording | LifecycleEvent
+ControlMessage: TypeAlias = StartDurableTool | AdjustRecording | LifecycleEvent
 
 
 @dataclass(frozen=True, kw_only=True)

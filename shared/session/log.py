@@ -225,7 +225,8 @@ class HandedOver:
     """Another agent takes over the call; recorded before it does, together with the call's output.
 
     context: the names of what was told along; the values are in the call's arguments. stated_reason:
-    the value of the context's `reason`, where it has one: the model's words.
+    the value of the context's `reason`, where it has one: the model's words. announce: what is said first,
+    word for word; who takes the session over says it where the new agent has said nothing yet.
     """
 
     tool_call_id: str
@@ -234,6 +235,7 @@ class HandedOver:
     to_version: str
     context: tuple[str, ...] = ()
     stated_reason: str = ""
+    announce: str = ""
     at_ms: int
 
 
@@ -305,9 +307,14 @@ class ConsentStep(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentNoted:
-    """What became of what callers are told, and asked, before anything else."""
+    """What became of what callers are told, and asked, before an agent says anything else.
+
+    terms: names the announcement by its words, whichever agent has it. ask: the caller had to agree.
+    """
 
     step: ConsentStep
+    terms: str = ""
+    ask: bool = False
     at_ms: int
 
 
@@ -336,9 +343,12 @@ class CallEventKind(StrEnum):
     DIGITS_ASKED = "digits_asked"
     DIGITS_SENT = "digits_sent"
     DIGITS_FAILED = "digits_failed"
-    RECORDING_ASKED = "recording_asked"
-    RECORDING_STARTED = "recording_started"  # `operation_id` is the recording's
-    RECORDING_STOPPED = "recording_stopped"  # the same
+    RECORDING_ASKED = "recording_asked"  # from here on, by the agent that `detail` names
+    RECORDING_PAUSE_ASKED = "recording_pause_asked"  # who speaks from here on is not to be recorded
+    RECORDING_STARTED = "recording_started"  # `operation_id` is the recording's, here and below
+    RECORDING_PAUSED = "recording_paused"
+    RECORDING_RESUMED = "recording_resumed"
+    RECORDING_STOPPED = "recording_stopped"
     RECORDING_CHANGED = "recording_changed"  # the carrier tells: `detail` is its state, `operation_id` its id
     RECORDING_FAILED = "recording_failed"
     PLAY_FAILED = "play_failed"

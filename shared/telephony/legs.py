@@ -57,6 +57,17 @@ class CarrierLeg(Protocol):
         """Record the call; return the carrier's id of the recording."""
         ...
 
+    async def pause_recording(self, recording_id: str) -> bool:
+        """Keep nothing of the call until `resume_recording`; return False when the recording is over.
+
+        One that is paused already stays so.
+        """
+        ...
+
+    async def resume_recording(self, recording_id: str) -> bool:
+        """End `pause_recording`, in the same recording; return False when that is over."""
+        ...
+
     async def stop_recording(self, recording_id: str) -> bool:
         """End a recording; return False when it was over."""
         ...

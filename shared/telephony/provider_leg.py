@@ -59,6 +59,12 @@ class ProviderLeg:
     async def start_recording(self, operation_id: str, recording: Recording) -> str:
         raise unsupported("be recorded")
 
+    async def pause_recording(self, recording_id: str) -> bool:
+        raise unsupported("be recorded")
+
+    async def resume_recording(self, recording_id: str) -> bool:
+        raise unsupported("be recorded")
+
     async def stop_recording(self, recording_id: str) -> bool:
         raise unsupported("be recorded")
 

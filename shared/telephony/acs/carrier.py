@@ -314,6 +314,29 @@ class AcsLeg:
 
         return await self._carrier.patiently(start)
 
+    async def pause_recording(self, recording_id: str) -> bool:
+        return await self._turn(recording_id, "inactive", lambda sdk: sdk.pause_recording(recording_id))
+
+    async def resume_recording(self, recording_id: str) -> bool:
+        return await self._turn(recording_id, "active", lambda sdk: sdk.resume_recording(recording_id))
+
+    async def _turn(
+        self, recording_id: str, state: str, request: Callable[[CallAutomationClient], Awaitable[None]]
+    ) -> bool:
+        """Bring a recording to `state`. The service refuses it where it is there already."""
+        try:
+            try:
+                await self._carrier.patiently(request)
+            except SidetoneError as error:
+                if error.retryable or isinstance(error, NotFoundError):
+                    raise
+                found = await self._carrier.patiently(lambda sdk: sdk.get_recording_properties(recording_id))
+                if found.recording_state != state:
+                    raise error from None
+        except NotFoundError:
+            return False
+        return True
+
     async def stop_recording(self, recording_id: str) -> bool:
         try:
             await self._carrier.patiently(lambda sdk: sdk.stop_recording(recording_id))

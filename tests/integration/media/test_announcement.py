@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.session.jobs import StartRecording
+from shared.session.jobs import AdjustRecording
 from shared.session.log import ConsentNoted, ConsentStep
 from tests.integration.media.in_process import Worker
 from tests.integration.media.test_barge_in import SECOND, said, sent
@@ -71,9 +71,9 @@ async def test_recording_is_asked_for_once_they_agree(worker: Worker, service: E
         call = {**item, "arguments": '{"given": true}'}
         await service.say({"type": "response.output_item.done", "response_id": "r2", "item": call})
 
-        async def asked() -> list[StartRecording]:
+        async def asked() -> list[AdjustRecording]:
             found = [entry.message for entry in await outbox.claim("other", 10, 0)]
-            return [one for one in found if isinstance(one, StartRecording)]
+            return [one for one in found if isinstance(one, AdjustRecording)]
 
         (message,) = await eventually(asked, what="recording is asked for")
         assert message.session_id == session_id

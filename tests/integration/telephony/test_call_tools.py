@@ -9,7 +9,7 @@ import pytest
 
 from shared.session.codec import CONTROL
 from shared.session.commands import EndCall, Say, Tell, ToolResult
-from shared.session.jobs import ControlMessage, StartDurableTool, StartRecording
+from shared.session.jobs import ControlMessage, StartDurableTool, AdjustRecording
 from shared.session.log import CallEventKind, HeardOut, ToolStatus
 from shared.session.model import Session, SessionState, Transport
 from shared.store.inbox import Inbox
@@ -185,7 +185,7 @@ async def from_browser(stage: Stage) -> str:
 
 async def test_a_call_is_recorded_once_and_until_its_session_ends(stage: Stage) -> None:
     up = await up_with_tools(stage)
-    message = StartRecording(session_id=up.session_id, traceparent="")
+    message = AdjustRecording(session_id=up.session_id, traceparent="")
     assert [(await send(stage, "recording", message)).json["changed"] for _ in range(2)] == [True, False]
     started = await stage.event(up.session_id, Kind.RECORDING_STARTED)
     changed = await stage.event(up.session_id, Kind.RECORDING_CHANGED)
@@ -205,7 +205,7 @@ async def test_a_call_is_recorded_once_and_until_its_session_ends(stage: Stage) 
 async def test_a_call_that_can_not_be_recorded_goes_on_and_says_so(stage: Stage) -> None:
     session_id = await from_browser(stage)
     for _ in range(2):
-        await send(stage, "recording", StartRecording(session_id=session_id, traceparent=""))
+        await send(stage, "recording", AdjustRecording(session_id=session_id, traceparent=""))
     failed = await stage.event(session_id, Kind.RECORDING_FAILED)
     assert failed.detail == "unsupported_by_carrier"
     assert (await stage.kinds(session_id)).count(Kind.RECORDING_FAILED) == 1
@@ -214,5 +214,5 @@ async def test_a_call_that_can_not_be_recorded_goes_on_and_says_so(stage: Stage)
 
 async def test_nothing_is_recorded_that_the_agent_does_not_want(stage: Stage) -> None:
     up = await inbound(stage, talking=True)
-    await send(stage, "recording", StartRecording(session_id=up.session_id, traceparent=""))
+    await send(stage, "recording", AdjustRecording(session_id=up.session_id, traceparent=""))
     assert not {Kind.RECORDING_STARTED, Kind.RECORDING_FAILED} & set(await stage.kinds(up.session_id))

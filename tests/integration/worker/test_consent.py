@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.session.jobs import StartRecording
+from shared.session.jobs import AdjustRecording
 from shared.session.log import (
     AgentTurn,
     CallEvent,
@@ -31,7 +31,7 @@ async def noted(stage: Stage, session_id: str, step: ConsentStep) -> None:
 
 
 def recordings(stage: Stage, session_id: str) -> int:
-    taken = [m for m in stage.control_plane.taken if isinstance(m, StartRecording)]
+    taken = [m for m in stage.control_plane.taken if isinstance(m, AdjustRecording)]
     return sum(message.session_id == session_id for message in taken)
 
 

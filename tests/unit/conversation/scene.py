@@ -61,6 +61,8 @@ def conversation(
                 },
                 repeatable=frozenset({"look_up"}),
                 manners=manners,
+                consent=consent,
+                records=records,
             ),
             worker="w1",
             epoch=1,
@@ -73,8 +75,6 @@ def conversation(
             own_session=own_session,
             history=tuple(history),
             prices=prices,
-            consent=consent,
-            records=records,
         )
     )
 

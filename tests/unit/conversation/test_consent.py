@@ -26,9 +26,9 @@ from shared.session.log import (
 from tests.unit.conversation.scene import Scene, call_item, conversation, message_item
 
 WORDS = "This call is recorded."
-TOLD = ConsentTerms(announcement=WORDS)
-ASKED = ConsentTerms(announcement=WORDS, ask=True, goodbye="Then goodbye.")
-ANNOUNCED = ConsentNoted(step=ConsentStep.ANNOUNCED, at_ms=5)
+TOLD = ConsentTerms(name="rec", announcement=WORDS)
+ASKED = ConsentTerms(name="rec", announcement=WORDS, ask=True, goodbye="Then goodbye.")
+ANNOUNCED = ConsentNoted(step=ConsentStep.ANNOUNCED, terms="rec", ask=True, at_ms=5)
 
 
 def begun(
@@ -335,7 +335,7 @@ def test_the_next_owner_says_what_was_not_heard_to_its_end() -> None:
 
 
 def test_the_next_owner_ends_the_call_of_a_caller_who_refused() -> None:
-    refused = ConsentNoted(step=ConsentStep.REFUSED, at_ms=9)
+    refused = ConsentNoted(step=ConsentStep.REFUSED, terms="rec", ask=True, at_ms=9)
     scene = begun(ASKED, resumed=True, history=[ANNOUNCED, refused])
     scene.wait(2_000)
     assert words_asked_for(scene) == ["Then goodbye."]
@@ -397,7 +397,10 @@ def test_without_consent_to_ask_for_it_begins_at_once() -> None:
     ],
 )
 def test_the_next_owner_does_not_begin_another(last: CallEventKind, asks: int, notes: int) -> None:
-    history = [CallEvent(event=CallEventKind.RECORDING_ASKED, at_ms=1), CallEvent(event=last, at_ms=2)]
+    history = [
+        CallEvent(event=CallEventKind.RECORDING_ASKED, at_ms=1),
+        CallEvent(event=last, operation_id="r1", at_ms=2),
+    ]
     scene = Scene(conversation(records=True, resumed=True, history=history))
     assert len(scene.wanted(AskRecording)) == asks
     assert len(scene.logged(CallEvent)) == notes

@@ -17,7 +17,7 @@ from tests.unit.conversation.test_own_session_properties import Continuing
 from tests.unit.conversation.test_properties import Conversing
 
 WORDS = "This call is recorded."
-TERMS = ConsentTerms(announcement=WORDS, ask=True, goodbye="Then goodbye.")
+TERMS = ConsentTerms(name="rec", announcement=WORDS, ask=True, goodbye="Then goodbye.")
 
 
 class Consenting(Conversing):

@@ -41,10 +41,10 @@ def agent(text: str, spoken_at_ms: int, response_id: str = "resp_1") -> AgentTur
     )
 
 
-def called(call_id: str) -> ToolCalled:
+def called(call_id: str, name: str = "claim_status") -> ToolCalled:
     return ToolCalled(
         tool_call_id=call_id,
-        name="claim_status",
+        name=name,
         arguments="{}",
         execution=ToolExecution.INLINE,
         response_id="resp_1",
@@ -110,6 +110,14 @@ def test_the_summary_counts_and_tells_outcomes_and_nothing_personal() -> None:
         "Tools: claim_status timeout, claim_status unanswered."
     )
     assert "Ada" not in text
+
+
+def test_a_transfer_that_ended_the_session_is_not_unanswered() -> None:
+    found = assemble(logged(called("call_1"), called("call_2", "transfer_call")))
+    ended = "Ended {} after 5 s. 0 turns of the caller, 0 turns of the agent. Tools: claim_status unanswered,"
+    for reason, outcome in (("transferred", "ok"), ("caller_hung_up", "unanswered")):
+        text = summarise(found, end_reason=reason, duration_s=5)
+        assert text == f"{ended.format(reason)} transfer_call {outcome}."
 
 
 def test_a_session_in_which_nothing_was_said() -> None:

@@ -87,7 +87,8 @@ CALL: list[LogEntry] = [
     agent("We are open from", 8300, delay=300.0, status=TurnStatus.INTERRUPTED),
     Interrupted(response_id="r8300", at_ms=T0 + 8600),
     ErrorRecorded(source="provider", code="rate_limited", detail="try again", at_ms=T0 + 9000),
-    CommandReceived(command="say", detail="goodbye", at_ms=T0 + 9100),
+    CommandReceived(command="say", detail="1700000000000-0", at_ms=T0 + 9100),  # shown as the agent's words
+    CommandReceived(command="tell", detail="It rains.", at_ms=T0 + 9200),
     StateChanged(state="ended", reason="caller_hung_up", at_ms=T0 + 65_260),
     Archived(turns=5, tools=1, duration_s=65.0, summary="Claim asked.", at_ms=T0 + 65_400),
 ]
@@ -106,7 +107,7 @@ GOLDEN = """\
    0:08.3  agent    We are open from  (interrupted, first audio after 300 ms)
    0:08.6  caller   interrupted  (the rest went unheard)
    0:09.0  error    provider: rate_limited  (try again)
-   0:09.1  command  say  (goodbye)
+   0:09.2  command  tell  (It rains.)
    1:05.3  session  ended  (caller_hung_up)
    1:05.4  session  transcript archived  (Claim asked.)
 """

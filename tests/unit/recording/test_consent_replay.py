@@ -15,15 +15,19 @@ from shared.session.log import CallEvent, CallEventKind, ConsentNoted, ConsentSt
 from tests.unit.conversation.scene import CONFIGURATION, Scene, call_item, message_item
 from tests.unit.recording.calls import BOUNDS, SETUP
 
-TERMS = ConsentTerms(announcement="This call is recorded, Ann.", ask=True, goodbye="Then goodbye, Ann.")
+TERMS = ConsentTerms(
+    name="0f1e2d3c", announcement="This call is recorded, Ann.", ask=True, goodbye="Then goodbye, Ann."
+)
 HISTORY: tuple[LogEntry, ...] = (
-    ConsentNoted(step=ConsentStep.ANNOUNCED, at_ms=1),
+    ConsentNoted(step=ConsentStep.ANNOUNCED, terms="0f1e2d3c", ask=True, at_ms=1),
     CallEvent(event=CallEventKind.CONNECTED, at_ms=1),
 )
 ROLE = Role(
     agent="desk",
     configuration=CONFIGURATION,
     executions={"record_consent": ToolExecution.CONVERSATION, "end_call": ToolExecution.CONVERSATION},
+    consent=TERMS,
+    records=True,
 )
 
 
@@ -43,7 +47,7 @@ def hold(conversation: Conversation, *, announced: bool) -> None:
 
 
 def test_it_replays_from_the_start_and_from_the_middle(tmp_path: Path) -> None:
-    whole = replace(SETUP, role=ROLE, consent=TERMS, records=True)
+    whole = replace(SETUP, role=ROLE)
     taken_over = replace(whole, resumed=True, epoch=2, history=HISTORY)
     recorder = Recorder(tmp_path, BOUNDS)
     try:
