@@ -15,7 +15,8 @@ from realtime_worker.conversation.limits import Limits
 from realtime_worker.conversation.role import Role
 from realtime_worker.conversation.setup import ConversationSetup
 from realtime_worker.services import Services, now_ms
-from realtime_worker.session_runner import SessionRunner, SessionTask
+from realtime_worker.session_runner import SessionRunner
+from realtime_worker.session_task import SessionTask
 from realtime_worker.team import Team
 from shared.agents.catalog import Agent
 from shared.errors import FencedError, SidetoneError, UnavailableError
