@@ -127,7 +127,7 @@ class CallFlow:
     def begin(self, now_ms: int) -> None:
         """Have said what comes before the words of the agent that speaks, as far as nobody has said it."""
         self._consent.begin()
-        self._words.say(now_ms)
+        self._words.say(now_ms, free=self._consent.settled)
 
     def spoken_unheard(self) -> None:
         """The agent that speaks has said something while nobody listened."""

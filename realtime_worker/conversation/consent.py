@@ -141,7 +141,11 @@ class ConsentGate:
 
     def begin(self) -> None:
         """Have the announcement said if it is to be and is not under way; nothing else is said before."""
-        if not self.announcing or self._heard_by_ms is not None or self._responses.insists:
+        if not self.announcing:
+            return
+        if self._terms.ask:
+            self._responses.reply_later()  # after the question it is the caller's turn
+        if self._heard_by_ms is not None or self._responses.insists:
             return
         self._response = ""
         self._responses.insist(Utterance(key=_KEY, text=self._words))
@@ -212,8 +216,6 @@ class ConsentGate:
     def _heard(self, now_ms: int) -> list[Effect]:
         self._heard_by_ms = None
         noted = self._note(ConsentStep.ANNOUNCED, now_ms)
-        if not self.settled:
-            self._responses.reply_later()  # it is the caller's turn: they were asked something
         self._responses.relent()
         return [noted]
 

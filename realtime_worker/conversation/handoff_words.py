@@ -51,13 +51,13 @@ class HandoffWords:
         announce, self._announce = self._announce, ""
         return announce
 
-    def say(self, now_ms: int) -> None:
-        """Have said what is yet to be said."""
+    def say(self, now_ms: int, *, free: bool) -> None:
+        """Have said what is yet to be said. free: the new agent may speak, for all that comes before that."""
         if announce := self.take():
             self._responses.want_utterance(Utterance(key=_KEY, text=announce))
-        if self._owes_reply:
-            self._owes_reply = False
+        if self._owes_reply and free:
             self._responses.owe_reply(now_ms)
+        self._owes_reply = False
 
     def said(self) -> None:
         """The new agent has spoken where nobody listened: it is too late for an announcement."""

@@ -123,14 +123,20 @@ async def test_many_first_requests_make_one_client(stage: Stage) -> None:
     await carrier.close()
 
 
-async def test_a_recording_begins_and_ends(carrier: AcsCarrier, stage: Stage) -> None:
+async def test_a_recording_begins_pauses_goes_on_and_ends(carrier: AcsCarrier, stage: Stage) -> None:
     session = a_session()
     call_id = await carrier.place(session, ANN, "+15550199")
     await stage.line.becomes(call_id, "connected")
     leg = carrier.leg(Session(**{**vars(session), "call_id": call_id}))
     recording = await leg.start_recording("op_1", Recording())
+    for _ in range(2):  # as when the first answer was lost
+        assert await leg.pause_recording(recording)
+    for _ in range(2):
+        assert await leg.resume_recording(recording)
     assert await leg.stop_recording(recording)
     assert not await leg.stop_recording("nobody-knows-it")
+    assert not await leg.pause_recording(recording)
+    assert not await leg.resume_recording("nobody-knows-it")
     assert await leg.hang_up()
 
 

@@ -10,7 +10,7 @@ import pytest
 from shared.session.codec import CONTROL
 from shared.session.commands import EndCall, Say, Tell, ToolResult
 from shared.session.jobs import ControlMessage, StartDurableTool, AdjustRecording
-from shared.session.log import CallEventKind, HeardOut, ToolStatus
+from shared.session.log import CallEvent, CallEventKind, HeardOut, ToolStatus
 from shared.session.model import Session, SessionState, Transport
 from shared.store.inbox import Inbox
 from shared.store.ownership import Ownership
@@ -183,10 +183,66 @@ async def from_browser(stage: Stage) -> str:
     return session.session_id
 
 
+async def wish(stage: Stage, session_id: str, kind: CallEventKind, *, agent: str = "handy") -> bool:
+    """Log what the worker wants, and say so; return whether that changed anything."""
+    epoch = (await stage.store.get(session_id)).epoch
+    wanted = CallEvent(event=kind, detail=agent, at_ms=now_ms())
+    await Ownership(stage.redis, lease_ttl_s=60).commit(session_id, epoch, entries=[wanted])
+    return await adjust(stage, session_id)
+
+
+async def adjust(stage: Stage, session_id: str) -> bool:
+    reply = await send(stage, "recording", AdjustRecording(session_id=session_id, traceparent=""))
+    return bool(reply.json["changed"])
+
+
+async def test_a_recording_pauses_and_goes_on_as_the_log_says(stage: Stage) -> None:
+    up = await up_with_tools(stage)
+    await wish(stage, up.session_id, Kind.RECORDING_ASKED)
+    await wish(stage, up.session_id, Kind.RECORDING_PAUSE_ASKED)
+    assert not await adjust(stage, up.session_id)
+    await wish(stage, up.session_id, Kind.RECORDING_ASKED)
+    steps = [event for event in await stage.events(up.session_id) if event.operation_id]
+    told = [event for event in steps if event.event is not Kind.RECORDING_CHANGED]
+    assert [event.event for event in told if "recording" in event.event] == [
+        Kind.RECORDING_STARTED,
+        Kind.RECORDING_PAUSED,
+        Kind.RECORDING_RESUMED,
+    ]
+    assert len({event.operation_id for event in told if "recording" in event.event}) == 1
+
+
+async def test_a_wish_that_has_changed_meanwhile_counts(stage: Stage) -> None:
+    up = await up_with_tools(stage)
+    epoch = (await stage.store.get(up.session_id)).epoch
+    kinds = (Kind.RECORDING_ASKED, Kind.RECORDING_PAUSE_ASKED)
+    wishes = [CallEvent(event=kind, detail="handy", at_ms=now_ms()) for kind in kinds]
+    await Ownership(stage.redis, lease_ttl_s=60).commit(up.session_id, epoch, entries=wishes)
+    assert not await adjust(stage, up.session_id), "both messages come late"
+    assert Kind.RECORDING_STARTED not in await stage.kinds(up.session_id)
+
+
+async def test_a_recording_that_can_not_be_paused_ends_and_another_begins(stage: Stage) -> None:
+    up = await up_with_tools(stage)
+    await wish(stage, up.session_id, Kind.RECORDING_ASKED)
+    await stage.line.fault("http", operation="pause_recording", status=400)
+    await wish(stage, up.session_id, Kind.RECORDING_PAUSE_ASKED)
+    failed = await stage.event(up.session_id, Kind.RECORDING_FAILED)
+    assert failed.detail == "carrier_rejected"
+    stopped = await stage.event(up.session_id, Kind.RECORDING_STOPPED)
+    await wish(stage, up.session_id, Kind.RECORDING_ASKED)
+    events = await stage.events(up.session_id)
+    started = [event.operation_id for event in events if event.event is Kind.RECORDING_STARTED]
+    assert started[0] == stopped.operation_id
+    assert len(set(started)) == 2
+
+
 async def test_a_call_is_recorded_once_and_until_its_session_ends(stage: Stage) -> None:
     up = await up_with_tools(stage)
-    message = AdjustRecording(session_id=up.session_id, traceparent="")
-    assert [(await send(stage, "recording", message)).json["changed"] for _ in range(2)] == [True, False]
+    assert [await wish(stage, up.session_id, Kind.RECORDING_ASKED), await adjust(stage, up.session_id)] == [
+        True,
+        False,
+    ]
     started = await stage.event(up.session_id, Kind.RECORDING_STARTED)
     changed = await stage.event(up.session_id, Kind.RECORDING_CHANGED)
     assert (changed.detail, changed.operation_id) == ("active", started.operation_id)
@@ -204,8 +260,8 @@ async def test_a_call_is_recorded_once_and_until_its_session_ends(stage: Stage) 
 
 async def test_a_call_that_can_not_be_recorded_goes_on_and_says_so(stage: Stage) -> None:
     session_id = await from_browser(stage)
-    for _ in range(2):
-        await send(stage, "recording", AdjustRecording(session_id=session_id, traceparent=""))
+    await wish(stage, session_id, Kind.RECORDING_ASKED)
+    await adjust(stage, session_id)
     failed = await stage.event(session_id, Kind.RECORDING_FAILED)
     assert failed.detail == "unsupported_by_carrier"
     assert (await stage.kinds(session_id)).count(Kind.RECORDING_FAILED) == 1
@@ -214,5 +270,5 @@ async def test_a_call_that_can_not_be_recorded_goes_on_and_says_so(stage: Stage)
 
 async def test_nothing_is_recorded_that_the_agent_does_not_want(stage: Stage) -> None:
     up = await inbound(stage, talking=True)
-    await send(stage, "recording", AdjustRecording(session_id=up.session_id, traceparent=""))
+    await wish(stage, up.session_id, Kind.RECORDING_ASKED, agent="plain")
     assert not {Kind.RECORDING_STARTED, Kind.RECORDING_FAILED} & set(await stage.kinds(up.session_id))

@@ -24,7 +24,10 @@ def configuration(agent: str, tools: Iterable[str], number: int = 0) -> Mapping[
             "instructions": f"You are {agent}.",
             "tools": [{"type": "function", "name": name} for name in tools],
             "audio": {
-                "input": {"format": {"type": "audio/pcm", "rate": 24_000}, "turn_detection": {}},
+                "input": {
+                    "format": {"type": "audio/pcm", "rate": 24_000},
+                    "turn_detection": {"create_response": True, "interrupt_response": True},
+                },
                 "output": {"voice": "marin"},
             },
         },
@@ -71,19 +74,21 @@ def team_setup(
     history: Iterable[LogEntry] = (),
     max_handoffs: int = 10,
     epoch: int = 1,
+    greeting: str = "",
+    roles: Mapping[str, Role] = ROLES,
 ) -> ConversationSetup:
     calls = tuple(unanswered)
-    role = ROLES[standing.agent if standing else "reception"]
+    role = roles[standing.agent if standing else "reception"]
     return ConversationSetup(
         session_id="ses_x",
         role=role,
-        earlier=tuple(one for one in ROLES.values() if one is not role),
+        earlier=tuple(one for one in roles.values() if one is not role),
         standing=standing,
         max_handoffs=max_handoffs,
         worker="w1",
         epoch=epoch,
         call_id="" if own_session else "rtc_1",
-        greeting="",
+        greeting=greeting,
         unanswered=calls,
         answered=answered,
         resumed=resumed,

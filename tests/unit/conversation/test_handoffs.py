@@ -105,7 +105,8 @@ def test_the_update_changes_neither_voice_nor_format() -> None:
     accept(scene)
     session = of(scene.sent("session.update")[-1]["session"])
     assert session["instructions"] == "You are billing."
-    assert session["audio"] == {"input": {"turn_detection": {}}}
+    listening = {"create_response": True, "interrupt_response": True}
+    assert session["audio"] == {"input": {"turn_detection": listening}}
 
 
 def test_it_is_announced_first_and_then_the_new_agent_speaks() -> None:
