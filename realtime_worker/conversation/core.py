@@ -215,7 +215,7 @@ class Conversation:
         code = text(error, "code")
         busy = code == "conversation_already_has_active_response"
         about = text(error, "event_id")
-        if self._responses.refused(about, busy=busy) and busy:
+        if self._responses.refused(about, now_ms, busy=busy) and busy:
             return []
         if self._connection.not_retrieved(about):
             return []

@@ -7,7 +7,6 @@ one of the service's responses has already covered what we wanted, and asks agai
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from realtime_worker.conversation.effects import Send
@@ -21,6 +20,8 @@ REPLY_GRACE_MS = 700
 REQUEST_LOST_MS = 10_000
 # Waits before asking again for a response that failed, and thereby how often.
 RETRY_DELAYS_MS = (500, 1_000, 2_000)
+# Waits before asking again where a response that nobody saw begin is in the way; the last one repeats.
+BUSY_DELAYS_MS = (250, 500, 1_000, 2_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class ResponseSequencer:
         self._held_reply = False  # one is wanted too, and waits for something more that it shall be about
         self._presumed = False  # the wanted reply may have begun where nobody saw it
         self._in_doubt = False
-        self._utterances: deque[Utterance] = deque()
+        self._utterances: list[Utterance] = []
         self._insisted: Utterance | None = None
         self._insisted_sent = False
         self._caller_speaks = False
@@ -61,6 +62,7 @@ class ResponseSequencer:
         self._service_responds_until_ms = 0
         self._retry_at_ms = 0
         self._failures = 0
+        self._refusals = 0  # in a row, for a response that we do not know
         self._unconfirmed_outputs: set[str] = set()
 
     @property
@@ -97,6 +99,7 @@ class ResponseSequencer:
         self._caller_speaks = False
         self._owes_answer = False
         self._service_responds_until_ms = 0
+        self._heed_no_refusal()
 
     def lose_session(self) -> None:
         """As `lose_connection`, where the conversation is lost with it: what we were saying is said again."""
@@ -159,7 +162,7 @@ class ResponseSequencer:
     def forget_utterance(self, key: str) -> None:
         """What was wanted under this key is not wanted any more, unless it has been asked for already."""
         if any(utterance.key == key for utterance in self._utterances):
-            self._utterances = deque(one for one in self._utterances if one.key != key)
+            self._utterances = [one for one in self._utterances if one.key != key]
 
     def drop_wishes(self) -> None:
         """Nothing wanted so far matters any more."""
@@ -199,6 +202,7 @@ class ResponseSequencer:
         """A response began: ours when `request_id` is. Returns the utterance that it speaks, if any."""
         self._active = response_id
         self._service_responds_until_ms = 0
+        self._heed_no_refusal()
         request = self._request
         if request is not None and request.event_id == request_id:
             self._request = None
@@ -219,6 +223,7 @@ class ResponseSequencer:
         if self._active not in {"", response_id}:
             return None
         self._active = ""
+        self._heed_no_refusal()
         utterance, self._active_utterance = self._active_utterance, None
         if not failed:
             self._failures = 0
@@ -233,8 +238,13 @@ class ResponseSequencer:
             return None
         return utterance
 
-    def refused(self, event_id: str, *, busy: bool) -> bool:
-        """The service refused a client event. Returns whether it was our request for a response."""
+    def refused(self, event_id: str, now_ms: int, *, busy: bool) -> bool:
+        """The service refused a client event; `busy`: since a response is active. Returns whether it was our
+        request for a response.
+
+        Where we know of no response, its end may be told or not: it is asked again after a while, and each
+        time later. To ask at once would be refused as fast as it can be asked.
+        """
         request = self._request
         if request is None or request.event_id != event_id:
             return False
@@ -243,7 +253,15 @@ class ResponseSequencer:
             self._in_doubt = True
         elif busy:
             self._restore(request)
+            if not self._active:
+                self._retry_at_ms = now_ms + BUSY_DELAYS_MS[min(self._refusals, len(BUSY_DELAYS_MS) - 1)]
+                self._refusals += 1
         return True
+
+    def _heed_no_refusal(self) -> None:
+        """What was in the way is over."""
+        if self._refusals:
+            self._refusals = self._retry_at_ms = 0
 
     def take_doubt(self) -> bool:
         """Return, once, whether a response that nobody saw begin has ended, and may have been the answer."""
@@ -303,14 +321,14 @@ class ResponseSequencer:
         if self._insisted is not None:
             self._insisted_sent = True
             return self._insisted
-        return self._utterances.popleft() if self._utterances else None
+        return self._utterances.pop(0) if self._utterances else None
 
     def _say_again(self, utterance: Utterance) -> None:
         """What was to be said was not, or not to its end."""
         if utterance is self._insisted:
             self._insisted_sent = False
         else:
-            self._utterances.appendleft(utterance)
+            self._utterances.insert(0, utterance)
 
     def _answer_afterwards(self) -> None:
         """A response was in the way of the service's own answer to the caller: ask for it afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime_worker.conversation.responses import BUSY_DELAYS_MS
 from shared.session.commands import InboxEntry, Say
 from shared.session.log import ErrorRecorded, ToolStatus
 from tests.unit.conversation.scene import Scene, call_item, conversation
@@ -36,6 +37,35 @@ def test_a_refused_request_is_repeated_when_the_active_response_is_done() -> Non
     scene.say("response.done", response={"id": "server", "status": "completed", "output": []})
     assert instructions(scene) == ["Say exactly: one"] * 2
     assert scene.logged(ErrorRecorded) == []
+
+
+def refuse(scene: Scene) -> None:
+    request = scene.sent("response.create")[-1]
+    busy = {"code": "conversation_already_has_active_response", "event_id": request["event_id"]}
+    scene.say("error", error=busy)
+
+
+def test_a_response_that_nobody_saw_begin_is_waited_out_ever_longer() -> None:
+    scene = Scene(conversation())
+    say(scene, "one")
+    for asked, delay_ms in enumerate((*BUSY_DELAYS_MS, BUSY_DELAYS_MS[-1]), 1):
+        refuse(scene)
+        assert scene.subject.next_deadline_ms() == scene.now + delay_ms
+        scene.wait(delay_ms - 1)
+        assert len(scene.sent("response.create")) == asked
+        scene.wait(1)
+        assert instructions(scene) == ["Say exactly: one"] * (asked + 1)
+    assert scene.logged(ErrorRecorded) == []
+
+
+def test_when_a_response_that_nobody_saw_begin_is_over_it_is_asked_at_once() -> None:
+    scene = Scene(conversation())
+    say(scene, "one")
+    refuse(scene)
+    scene.say("response.done", response={"id": "unseen", "status": "completed", "output": []})
+    assert instructions(scene) == ["Say exactly: one"] * 2
+    refuse(scene)
+    assert scene.subject.next_deadline_ms() == scene.now + BUSY_DELAYS_MS[0]
 
 
 def test_nothing_is_asked_while_the_caller_speaks_nor_before_the_service_had_its_chance() -> None:
