@@ -19,7 +19,7 @@ _GIVING_WAY = ("nice", "-n", "5")
 
 _SPOKEN = ("tests/e2e", "-n", "2", "--dist", "loadfile")
 _UNIT = ("tests/unit", "-n", "2")
-_INTEGRATION = ("tests/integration", "-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+_INTEGRATION = ("tests/integration", "-n", "3", "--dist", "loadscope", "--no-loadscope-reorder")
 
 
 def _pytest(arguments: tuple[str, ...]) -> list[str]:

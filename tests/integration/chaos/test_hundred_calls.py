@@ -44,7 +44,7 @@ STOPS_WITHIN_S = 30.0
 QUIET_WITHIN_S = 45.0
 
 Figure = Callable[[str, object], None]
-pytestmark = [pytest.mark.xdist_group("half_the_machine"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 
 class Chaos:

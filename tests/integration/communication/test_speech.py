@@ -15,7 +15,6 @@ from tests.integration.communication.conftest import KEY, Phone
 from tests.integration.communication.test_calls import streaming
 
 # Real speech in real time: beside a hundred calls it would not be understood.
-pytestmark = pytest.mark.xdist_group("half_the_machine")
 
 pytest.importorskip("moonshine_voice")
 

@@ -20,7 +20,6 @@ from tests.support.eventually import eventually
 from tests.support.realtime_emulator import FAST, SESSION, RunningEmulator, running_emulator
 
 # Real speech in real time: beside a hundred calls it would not be understood.
-pytestmark = pytest.mark.xdist_group("half_the_machine")
 
 
 @pytest.fixture

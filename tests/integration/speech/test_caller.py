@@ -25,7 +25,6 @@ from tests.support.eventually import eventually
 from tests.support.ports import free_port
 
 # Real speech in real time: beside a hundred calls it would not be understood.
-pytestmark = pytest.mark.xdist_group("half_the_machine")
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from shared.telephony.outbound import Target
 from shared.telephony.recording import Recording
 from tests.integration.telephony.stage import Stage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 ANN = Target(address="+15550100")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.session.codec import CONTROL
 from shared.session.commands import EndCall, Say, Tell, ToolResult
-from shared.session.jobs import ControlMessage, StartDurableTool, AdjustRecording
+from shared.session.jobs import AdjustRecording, ControlMessage, StartDurableTool
 from shared.session.log import CallEvent, CallEventKind, HeardOut, ToolStatus
 from shared.session.model import Session, SessionState, Transport
 from shared.store.inbox import Inbox
@@ -20,7 +20,7 @@ from tests.integration.telephony.calling import Up, inbound
 from tests.integration.telephony.stage import Stage
 from tests.support.eventually import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 Kind = CallEventKind
 BILLING, QUIETLY, INTERPRETER = "+15550300", "+15550301", "+15550302"
 

@@ -17,7 +17,7 @@ from tests.integration.functions.api_client import Api, Reply
 from tests.integration.telephony.calling import Up, inbound
 from tests.integration.telephony.stage import Stage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 Kind = CallEventKind
 
 

@@ -15,7 +15,7 @@ from shared.telephony.outbound import Target
 from tests.integration.telephony.stage import Stage
 from tests.integration.telephony.test_acs_carrier import ANN, a_session, carrier_at
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -7,7 +7,7 @@ import pytest
 from tests.integration.functions.api_client import Api
 from tests.integration.telephony.stage import AGENTS, Stage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_without_settings_nothing_is_believed_and_no_call_is_lost_without_a_word(stage: Stage) -> None:

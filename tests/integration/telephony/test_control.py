@@ -19,7 +19,7 @@ from tests.integration.telephony.calling import Up, inbound, outbound
 from tests.integration.telephony.stage import Stage
 from tests.support.eventually import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 Kind = CallEventKind
 BILLING = "+15550300"
 

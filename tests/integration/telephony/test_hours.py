@@ -10,7 +10,7 @@ import pytest
 from tests.integration.telephony.conftest import start_app
 from tests.integration.telephony.stage import AGENTS, Stage
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # No day is named: it is closed whenever the test runs.
 CLOSED = """

@@ -11,7 +11,7 @@ from shared.session.model import SessionState
 from tests.integration.telephony.stage import Stage
 from tests.support.eventually import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("telephony")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 Kind = CallEventKind
 
 
