@@ -20,7 +20,7 @@ from realtime_worker.conversation.effects import (
     SetStanding,
     StartDurable,
 )
-from realtime_worker.conversation.role import Accepted
+from realtime_worker.conversation.role import Accepted, Role
 from shared.session.commands import InboxEntry, ReportProgress, ToolResult
 from shared.session.log import HandedOver, LogEntry, ToolCalled, ToolFinished, ToolStatus
 from shared.session.model import Standing, holds
@@ -38,9 +38,14 @@ Step = tuple[str, int]
 
 
 class World:
-    """A service, a store and a shell, as far as handoffs need them; what is recorded is committed first."""
+    """A service, a store and a shell, as far as handoffs need them; what is recorded is committed first.
 
-    def __init__(self) -> None:
+    arguments: what the model gives to tools, by their names.
+    """
+
+    def __init__(self, roles: Mapping[str, Role] = ROLES, arguments: Mapping[str, str] = {}) -> None:
+        self.roles = roles
+        self.arguments = arguments
         self.log: list[LogEntry] = []
         self.standing: Standing | None = None
         self.items: dict[str, dict[str, object]] = {}  # of the service's conversation
@@ -67,6 +72,8 @@ class World:
             resumed=self.epoch > 1,
             max_handoffs=MAX_HANDOFFS,
             epoch=self.epoch,
+            history=self.log,
+            roles=self.roles,
         )
         self.take(self.subject.opened(self.now))
         return self.subject
@@ -164,7 +171,7 @@ class World:
         items: list[dict[str, object]] = []
         for name in names:
             self.calls += 1
-            items.append(call_item(f"c{self.calls}", name))
+            items.append(call_item(f"c{self.calls}", name, self.arguments.get(name, "{}")))
         if not items:
             items.append({"id": f"m{self.responses}", "type": "message", "role": "assistant", "content": []})
         self.say("response.created", response={"id": response, "metadata": metadata})
@@ -205,7 +212,7 @@ class World:
         elif self.waiting:
             call = self.waiting.pop(number % len(self.waiting))
             if isinstance(call, EnterAgent):
-                answer = Accepted(role=ROLES[call.agent])
+                answer = Accepted(role=self.roles[call.agent])
                 self.take(self.subject.handoff_answered(call.tool_call_id, answer, self.now))
             elif isinstance(call, RunInline):
                 facts = {"member_verified": True} if call.name == "verify" else {}
