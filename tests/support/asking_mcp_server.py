@@ -52,7 +52,7 @@ class AskingMcpServer(ScriptedMcpServer):
             if key not in self.effects:
                 self.effects[key] = answer["content"]["approved_by"]
                 self.runs.append(key)
-            return text_result(json.dumps({"paid": True}))
+            return text_result(json.dumps({"done": "paid"}))
 
         if self.legacy:
             return await self.ask(request, self.question, result)

@@ -73,6 +73,7 @@ class Worker:
 class Fleet:
     """Use as an async context manager: it begins with Redis and the emulator; the rest is started by hand.
 
+    agents: where the agent clerk is, and what the model does as it.
     Workers and the Functions app reach Redis through `redis_line`, workers reach the provider through
     `provider_line`; the test itself sees everything past these lines.
     """
@@ -84,8 +85,10 @@ class Fleet:
         control_plane_port: int = 0,
         speech_factor: float = 2.5,
         lease_ttl_s: float = LEASE_TTL_S,
+        agents: Path = CLERK,
     ) -> None:
         self.directory = directory
+        self._agents = agents
         self.ledger = directory / "ledger"
         self.control_plane_port = control_plane_port or free_port()
         self._speech_factor = speech_factor
@@ -210,8 +213,8 @@ class Fleet:
     async def _start_emulator(self) -> None:
         command = [
             sys.executable, "-m", "emulators", "realtime", "--port", str(self._emulator_port),
-            "--api-key", API_KEY, "--mind", str(CLERK / "clerk.rules.yaml"), "--no-speech", "--no-media",
-            "--speech-rate-factor", str(self._speech_factor), "--log-level", "warning",
+            "--api-key", API_KEY, "--mind", str(self._agents / "clerk.rules.yaml"), "--no-speech",
+            "--no-media", "--speech-rate-factor", str(self._speech_factor), "--log-level", "warning",
         ]  # fmt: skip
         part = Part(
             name=self._name("realtime"),
@@ -229,7 +232,7 @@ class Fleet:
             "AZURE_OPENAI_ENDPOINT": f"http://127.0.0.1:{self._emulator_port}",
             "AZURE_OPENAI_API_KEY": API_KEY,
             "SIGNING_KEYS": _SIGNING_KEYS,
-            "AGENTS_DIR": str(CLERK),
+            "AGENTS_DIR": str(self._agents),
             "ORDER_LEDGER": str(self.ledger),
             "LOG_LEVEL": "INFO",
         }
@@ -281,7 +284,7 @@ class Fleet:
     async def place_call_directly(self) -> Call:
         """Start a call as the Functions app would, without it; return once a worker holds it."""
         session_id = new_session_id()
-        agent = load_agents(CLERK).get("clerk")
+        agent = load_agents(self._agents).get("clerk")
         await self.sessions.create(
             Session(
                 session_id=session_id,

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
 from shared.errors import ConflictError, FencedError, InvalidRequestError, NotFoundError
-from shared.session.log import Attached
+from shared.session.log import Attached, ToolExecution, ToolMadeDurable
 from shared.session.model import Session, SessionState, Usage
 from shared.store.event_log import MAX_ENTRY_BYTES, EventLog
 from shared.store.keys import LEASES_EXPIRY, LEASES_HOLDERS
@@ -304,6 +305,26 @@ async def test_a_tool_call_is_answered_once_whoever_answers_it(
     assert await ownership.unanswered_tools(session_id) == []
     names = [type(logged.entry).__name__ for logged in await EventLog(redis_client).read_all(session_id)]
     assert (names.count("ToolCalled"), names.count("ToolFinished")) == (3, 3)
+
+
+async def test_a_call_that_became_durable_is_so_for_whoever_owns_the_session_next(
+    ownership: Ownership, redis_client: Redis
+) -> None:
+    session_id, epoch = await an_owned_session(redis_client, "w1")
+    quoting = '{"execution":"inline","said":"\\"execution\\":\\"inline\\""}'
+    open_call, answered = tool_called("c1", arguments=quoting), tool_called("c2")
+    durable = [
+        ToolMadeDurable(tool_call_id=call, name="claim_status", at_ms=35) for call in ("c1", "c2", "c3")
+    ]
+    await ownership.commit(session_id, epoch, entries=[open_call, answered, tool_finished("c2")])
+    ids = await ownership.commit(session_id, epoch, entries=durable)
+    assert [bool(i) for i in ids] == [True, False, False], "the others are answered, or unknown"
+    as_durable = replace(open_call, execution=ToolExecution.DURABLE)
+    assert await ownership.unanswered_tools(session_id) == [as_durable]
+    logged = [line.entry for line in await EventLog(redis_client).read_all(session_id)]
+    assert logged[-1] == durable[0]
+    await ownership.commit(session_id, epoch, entries=[tool_finished("c1")])
+    assert await ownership.unanswered_tools(session_id) == []
 
 
 async def test_tool_call_ids_and_arguments_may_hold_any_text(

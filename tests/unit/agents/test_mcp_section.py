@@ -167,3 +167,25 @@ def test_a_rule_that_could_not_be_kept_is_refused(tmp_path: Path, approvals: str
     approvals: {approvals}
 """
     assert told in problem(tmp_path, section)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "found"),
+    [
+        ("url: 'https://b.example', tools: [pay, 'get/*']", "billing__pay", "pay"),
+        ("url: 'https://b.example', tools: ['get/it']", "billing__get_it", "get/it"),
+        ("url: 'https://b.example', tools: ['*']", "billing__refund", "refund"),
+        ("url: 'https://b.example', tools: ['*'], durable: ['re.fund']", "billing__re_fund", "re.fund"),
+        ("url: 'https://b.example', tools: [pay]", "billing__refund", None),
+        ("url: 'https://b.example', tools: [pay], durable: [refund]", "billing__refund", None),
+        ("url: 'https://b.example', tools: ['*']", "claims__pay", None),
+        ("url: 'https://b.example', tools: ['*']", "billing", None),
+        ("command: [billing], tools: ['*']", "billing__pay", None),
+    ],
+)
+def test_any_tool_of_a_server_with_a_url_can_become_durable(
+    tmp_path: Path, where: str, name: str, found: str | None
+) -> None:
+    load(tmp_path, f"  billing: {{{where}}}\n")
+    tool = durable_tool(load_agents(tmp_path).get("desk"), name, SecretStore({}, ""), {})
+    assert (tool.description if tool else None) == found

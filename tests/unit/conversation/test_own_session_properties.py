@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from hypothesis import settings
@@ -13,7 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from realtime_worker.conversation.consent import ConsentTerms
 from realtime_worker.conversation.core import Conversation
 from realtime_worker.conversation.effects import ChangeSession, PrepareSession, RunInline, Send, StartDurable
-from shared.session.log import LogEntry, ToolCalled, ToolFinished, ToolStatus, UserTurn
+from shared.session.log import (
+    LogEntry,
+    ToolCalled,
+    ToolExecution,
+    ToolFinished,
+    ToolMadeDurable,
+    ToolStatus,
+    UserTurn,
+)
 from tests.unit.conversation.scene import Scene, call_item, conversation, message_item
 
 HOUR_S = 3_600
@@ -166,6 +175,13 @@ class Continuing(RuleBasedStateMachine):
         if started:
             self.finish(started[number % len(started)])
 
+    @rule(number=st.integers(0, 60))
+    def a_tool_asks_a_person(self, number: int) -> None:
+        started = self.scene.wanted(RunInline)
+        if started:
+            call = started[number % len(started)].tool_call_id
+            self.scene.take(self.scene.subject.tool_asks(call, self.scene.now))
+
     def started(self) -> list[str]:
         effects = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
         return [effect.tool_call_id for effect in effects]
@@ -183,7 +199,12 @@ class Continuing(RuleBasedStateMachine):
         """With everything it had in memory; what it recorded is in the log."""
         self.keep_log()
         finished = {entry.tool_call_id: entry for entry in self.log if isinstance(entry, ToolFinished)}
-        called = [entry for entry in self.log if isinstance(entry, ToolCalled)]
+        durable = {entry.tool_call_id for entry in self.log if isinstance(entry, ToolMadeDurable)}
+        called = [
+            replace(entry, execution=ToolExecution.DURABLE) if entry.tool_call_id in durable else entry
+            for entry in self.log
+            if isinstance(entry, ToolCalled)
+        ]
         self.start(
             self.owner(
                 resumed=True,

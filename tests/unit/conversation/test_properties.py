@@ -20,7 +20,7 @@ from realtime_worker.conversation.effects import (
 from realtime_worker.conversation.role import ToolManners
 from realtime_worker.conversation.setup import Phase
 from shared.session.commands import EndCall, InboxEntry, ReportProgress, Say, ToolResult
-from shared.session.log import ToolCalled, ToolFinished, ToolProgressed, ToolStatus
+from shared.session.log import ToolCalled, ToolFinished, ToolMadeDurable, ToolProgressed, ToolStatus
 from tests.unit.conversation.scene import Scene, call_item, conversation
 
 MANNERS = {
@@ -194,6 +194,14 @@ class Conversing(RuleBasedStateMachine):
                 self.scene.take(effects)
 
     @rule(number=st.integers(0, 60))
+    def a_tool_asks_a_person(self, number: int) -> None:
+        """Also one that has ended or was cancelled."""
+        started = self.scene.wanted(RunInline)
+        if started:
+            call = started[number % len(started)].tool_call_id
+            self.scene.take(self.scene.subject.tool_asks(call, self.scene.now))
+
+    @rule(number=st.integers(0, 60))
     def a_tool_tells_how_far_it_is(self, number: int) -> None:
         """Also one that has ended or was cancelled."""
         started = [e for e in self.scene.effects if isinstance(e, RunInline | StartDurable)]
@@ -249,6 +257,28 @@ class Conversing(RuleBasedStateMachine):
                 finished = [e for e in recorded if isinstance(e, ToolFinished)]
                 outcome = next(e for e in finished if e.tool_call_id == effect.tool_call_id)
                 assert (outcome.status, outcome.name) == (ToolStatus.CANCELLED, "look_up")
+
+    @invariant()
+    def what_becomes_durable_was_open_and_is_recorded_and_started_once(self) -> None:
+        finished: set[str] = set()
+        made: list[str] = []
+        started: list[str] = []
+        for effect in self.scene.effects:
+            match effect:
+                case Record(entry=ToolFinished(tool_call_id=call)):
+                    finished.add(call)
+                case Record(entry=ToolMadeDurable(tool_call_id=call)):
+                    assert call not in finished
+                    made.append(call)
+                case StartDurable(tool_call_id=call, name=name):
+                    started.append(call)
+                    assert name == "book" or call in made
+                case CancelTool(tool_call_id=call):
+                    assert call not in made
+                case _:
+                    pass
+        assert len(made) == len(set(made))
+        assert len(started) == len(set(started))
 
     @invariant()
     def nothing_is_told_of_a_tool_that_has_ended(self) -> None:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from realtime_worker.conversation.effects import ConsumeInbox, Record, RunInline, Send, StartDurable
+from realtime_worker.conversation.role import ToolManners
 from shared.session.commands import InboxEntry, ToolResult
-from shared.session.log import ErrorRecorded, ToolCalled, ToolExecution, ToolFinished, ToolStatus
+from shared.session.log import (
+    ErrorRecorded,
+    ToolCalled,
+    ToolExecution,
+    ToolFinished,
+    ToolMadeDurable,
+    ToolStatus,
+)
 from tests.unit.conversation.scene import Scene, call_item, conversation
 
 
@@ -189,6 +197,25 @@ def test_a_new_owner_does_not_repeat_an_effect_whose_outcome_is_unknown() -> Non
     assert "outcome_unknown" in scene.logged(ToolFinished)[0].output
 
 
+@pytest.mark.parametrize("name", ["billing__pay", "pay"])
+def test_a_call_that_was_cut_off_is_unknown_also_where_nobody_knows_the_tool(name: str) -> None:
+    """As on a worker that has never reached the server of an MCP tool that a pattern allows."""
+    called = ToolCalled(
+        tool_call_id="c1",
+        name=name,
+        arguments="{}",
+        execution=ToolExecution.INLINE,
+        response_id="r1",
+        at_ms=1,
+    )
+    scene = Scene(conversation(unanswered=[called], resumed=True))
+    scene.found_last()
+    assert scene.wanted(RunInline) == []
+    (finished,) = scene.logged(ToolFinished)
+    assert finished.status is ToolStatus.UNKNOWN
+    assert "outcome_unknown" in finished.output
+
+
 def test_a_new_owner_does_not_run_a_call_that_has_its_result_when_it_is_shown_again() -> None:
     scene = Scene(conversation(answered={"c1": ""}, resumed=True))
     scene.say("response.done", response={"id": "r1", "status": "completed", "output": [call_item("c1")]})
@@ -321,3 +348,112 @@ def test_a_second_copy_of_an_output_that_the_service_refuses_is_no_error() -> No
     before = len(scene.entries())
     scene.say("error", error=refusal)
     assert len(scene.entries()) == before
+
+
+def asks(scene: Scene, call_id: str) -> list[object]:
+    return list(scene.take(scene.subject.tool_asks(call_id, scene.now)))
+
+
+def test_an_inline_call_that_needs_a_person_is_recorded_as_durable_and_goes_on_as_one() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1", "pay", '{"dollars":250}'))
+    assert asks(scene, "c1") == [
+        Record(entry=ToolMadeDurable(tool_call_id="c1", name="pay", at_ms=scene.now)),
+        StartDurable(tool_call_id="c1", name="pay", arguments='{"dollars":250}', agent="desk"),
+    ]
+    assert scene.sent("response.create") == [], "there is nothing to speak about yet"
+    result = ToolResult(tool_call_id="c1", status=ToolStatus.OK, output='{"n":1}', duration_ms=900)
+    scene.take(scene.subject.command(InboxEntry(entry_id="5-0", command=result), scene.now))
+    assert scene.outputs() == ["c1"]
+    assert len(scene.sent("response.create")) == 1
+
+
+@pytest.mark.parametrize("call_id", ["c1", "c2", "c3", "c9"])
+def test_what_is_no_open_inline_call_can_not_become_durable(call_id: str) -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", "book"), call_item("c3", "pay"))
+    finish(scene, "c1")
+    asks(scene, "c3")
+    assert asks(scene, call_id) == []
+
+
+def test_the_caller_hears_the_waiting_words_of_a_call_that_became_durable() -> None:
+    manners = {"pay": ToolManners(filler="One moment.", filler_after_ms=1_500)}
+    scene = Scene(conversation(manners=manners))
+    scene.respond("r1", call_item("c1", "pay"))
+    asks(scene, "c1")
+    scene.wait(1_500)
+    assert "One moment." in str(scene.sent("response.create"))
+
+
+def test_a_call_that_became_durable_is_not_cancelled_by_the_caller() -> None:
+    manners = {"pay": ToolManners(cancellable=True)}
+    scene = Scene(conversation(manners=manners))
+    scene.respond("r1", call_item("c1", "pay"))
+    asks(scene, "c1")
+    scene.say("input_audio_buffer.speech_started", item_id="u1")
+    assert scene.logged(ToolFinished) == []
+
+
+def test_the_reply_to_a_sibling_does_not_wait_for_a_person() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", "pay"))
+    finish(scene, "c1")
+    assert scene.sent("response.create") == []
+    asks(scene, "c2")
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_a_sibling_that_still_runs_brings_the_reply() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", "pay"))
+    asks(scene, "c2")
+    assert scene.sent("response.create") == []
+    finish(scene, "c1")
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_a_reply_that_was_put_off_for_a_call_is_not_lost_when_that_one_waits() -> None:
+    """A durable result came during a response, whose own call was to bring the reply to both."""
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1", "book"))
+    scene.say("response.created", response={"id": "r2"})
+    result = ToolResult(tool_call_id="c1", status=ToolStatus.OK, output="{}", duration_ms=1)
+    scene.take(scene.subject.command(InboxEntry(entry_id="5-0", command=result), scene.now))
+    items = [call_item("c2", "pay")]
+    scene.say("response.done", response={"id": "r2", "status": "completed", "output": items})
+    assert scene.sent("response.create") == []
+    asks(scene, "c2")
+    assert len(scene.sent("response.create")) == 1
+
+
+def test_a_reply_that_the_service_gave_by_itself_is_not_wanted_again() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1"), call_item("c2", "pay"))
+    finish(scene, "c1")
+    scene.say("conversation.item.added", item={"type": "function_call_output", "call_id": "c1"})
+    scene.respond("r2")
+    asks(scene, "c2")
+    assert scene.sent("response.create") == []
+
+
+def test_nothing_becomes_durable_when_the_call_is_over() -> None:
+    scene = Scene(conversation())
+    scene.respond("r1", call_item("c1", "pay"))
+    scene.take(scene.subject.gone(scene.now))
+    assert asks(scene, "c1") == []
+
+
+def test_a_new_owner_goes_on_with_a_call_that_became_durable_also_where_the_tool_is_unknown() -> None:
+    called = ToolCalled(
+        tool_call_id="c1",
+        name="billing__pay",
+        arguments="{}",
+        execution=ToolExecution.DURABLE,
+        response_id="r1",
+        at_ms=1,
+    )
+    scene = Scene(conversation(unanswered=[called], resumed=True))
+    scene.found_last()
+    assert [effect.tool_call_id for effect in scene.wanted(StartDurable)] == ["c1"]
+    assert scene.logged(ToolFinished) == []

@@ -64,6 +64,8 @@ def talk(conversation: Conversation, *, ending: bool = True) -> Scene:
     )
     scene.respond("resp_2", call_item("call_2", arguments='{"number":"5550123","name":"Hannah"}'))
     scene.take(conversation.tool_finished("call_2", ToolStatus.OK, '{"city":"Toronto"}', 12.5, scene.now))
+    scene.respond("resp_3", call_item("call_3", arguments='{"number":"5550123","name":"Hannah"}'))
+    scene.take(conversation.tool_asks("call_3", scene.now))
     scene.wait(2_500)
     scene.say("error", error={"type": "server_error", "code": "odd", "message": "Hannah is odd."})
     conversation.lost()

@@ -8,6 +8,7 @@ from shared.session.log import (
     ToolCalled,
     ToolExecution,
     ToolFinished,
+    ToolMadeDurable,
     ToolStatus,
 )
 from shared.store.event_log import MAX_ENTRY_BYTES, entry_args, ids_of, logged_entry
@@ -27,10 +28,11 @@ FINISHED = ToolFinished(
 
 
 def test_entries_tell_the_scripts_what_they_do_to_the_tool_ledger() -> None:
-    args = entry_args([NOTE, CALLED, FINISHED])
-    assert args[::2] == ["", "called c1", "finished c1"]
+    durable = ToolMadeDurable(tool_call_id="c1", name="n", at_ms=2)
+    args = entry_args([NOTE, CALLED, durable, FINISHED])
+    assert args[::2] == ["", "called c1", "durable c1", "finished c1"]
     back = [logged_entry("5-0", {"epoch": "3", "entry": text}) for text in args[1::2]]
-    assert [logged.entry for logged in back] == [NOTE, CALLED, FINISHED]
+    assert [logged.entry for logged in back] == [NOTE, CALLED, durable, FINISHED]
     assert {logged.epoch for logged in back} == {3}
 
 
