@@ -82,7 +82,7 @@ class Connection:
                 return
             effects.socket = socket
             if self._line is not None:
-                socket.play_to(self._line.play)
+                socket.play_to(self._line.play, self._line.heed)
             socket.tell_words(self._guard.listens)
             effects.put(self._conversation.opened(now_ms()))
             self._deadline.may_have_moved()
@@ -112,8 +112,6 @@ class Connection:
         configuring = True
         async for event in socket.events():
             at = now_ms()
-            if line is not None:
-                line.heed(event)
             effects = conversation.provider_event(event, at)
             if broken := guard.heard(event):
                 rule, response_id = broken
@@ -129,7 +127,7 @@ class Connection:
                 watchdog.cancel()
                 self._attachment.confirmed()
                 if line is not None:
-                    await line.listen_with(socket)
+                    line.listen_with(socket)
 
     def _give_up_configuring(self, socket: ProviderSocket) -> None:
         if self._conversation.phase is Phase.CONFIGURING and socket is self._effects.socket:

@@ -71,6 +71,7 @@ class CallerLine:
         self._tell = tell
         self._interruptible = interruptible
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._wire: Wire | None = None
         self._framing: Framing | None = None
         self._changed = asyncio.Event()
@@ -94,7 +95,6 @@ class CallerLine:
         self._provider: ProviderSocket | None = None
         self._heard: deque[bytes] = deque()
         self._heard_chars = 0
-        self._passing_on = False
         self.lost_heard_ms = 0.0
         self.lost_said_ms = 0.0
 
@@ -131,10 +131,10 @@ class CallerLine:
             self._wire = self._framing = None
             self._changed.set()
 
-    async def listen_with(self, provider: ProviderSocket) -> None:
+    def listen_with(self, provider: ProviderSocket) -> None:
         """What the caller says goes there from now on, what was kept first."""
         self._provider = provider
-        await self._pass_on([])
+        self._pass_on([])
 
     def stop_listening(self) -> None:
         """There is nobody to listen; the agent says no more in this provider session."""
@@ -164,36 +164,32 @@ class CallerLine:
 
     # --- what the caller says ---------------------------------------------------------------------
 
-    async def hear(self, audio: bytes) -> None:
+    def hear(self, audio: bytes) -> None:
         """Pass on a piece of what the caller says, with what was kept before it."""
         provider = self._provider
-        if provider is None or self._passing_on or not provider.free:
+        if provider is None or not provider.free:
             self._keep_heard(audio)
         elif self._heard:
-            await self._pass_on([audio])
+            self._pass_on([audio])
         else:
             try:
-                await provider.send_audio(audio)
+                provider.send_audio(audio)
             except SidetoneError:  # the session's reader sees the same
                 self._keep_heard(audio)
 
-    async def _pass_on(self, last: list[bytes]) -> None:
+    def _pass_on(self, last: list[bytes]) -> None:
         """Send what was kept, and `last` behind it."""
         pieces = joined([*self._heard, *last])
         self._heard.clear()
         self._heard_chars = 0
-        self._passing_on = True
-        try:
-            for piece in pieces:
-                try:
-                    if self._provider is not None:
-                        await self._provider.send_audio(piece)
-                        continue
-                except SidetoneError:
-                    self._provider = None
-                self._keep_heard(piece)
-        finally:
-            self._passing_on = False
+        for piece in pieces:
+            try:
+                if self._provider is not None:
+                    self._provider.send_audio(piece)
+                    continue
+            except SidetoneError:
+                self._provider = None
+            self._keep_heard(piece)
 
     def pressed(self, key: str) -> None:
         """The caller pressed a key."""
@@ -309,7 +305,7 @@ class CallerLine:
             return
         length_ms = len(audio) / CHARS_PER_MS if audio[-1] != _PADDED else duration_ms(audio)
         self._played = True
-        self._clock.sent(source, length_ms, self._now_ms())
+        self._clock.sent(source, length_ms, self._time() * 1000)
         message = framing.play(audio)
         if message:
             wire.send(message)
@@ -378,4 +374,4 @@ class CallerLine:
             handle.cancel()
 
     def _now_ms(self) -> float:
-        return self._loop.time() * 1000
+        return self._time() * 1000

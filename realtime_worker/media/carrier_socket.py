@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Literal, cast
 
 import aiohttp
@@ -24,6 +25,7 @@ from realtime_worker.media.framing import (
     UnsupportedAudioError,
 )
 from realtime_worker.media.pace import Pace
+from shared.prompt_websocket import PromptReading, text_head
 from shared.telemetry.logs import get_logger
 
 # Messages of carriers hold some tens of milliseconds; whoever sends more at once is none.
@@ -43,11 +45,6 @@ UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 
-# Heads of text frames, RFC 6455 section 5.2; the server's are not masked.
-_FINAL_TEXT = 0x81
-_FINAL_TEXT_16, _FINAL_TEXT_64 = b"\x81\x7e", b"\x81\x7f"
-_SHORT, _MEDIUM = 126, 65_535
-
 _OVER = frozenset(
     {
         aiohttp.WSMsgType.CLOSE,
@@ -60,8 +57,14 @@ _OVER = frozenset(
 _log = get_logger(__name__)
 
 
-class CarrierSocket(web.WebSocketResponse[Literal[False]]):
+class _SessionOverError(Exception):
+    """The session is over here."""
+
+
+class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # pyright: ignore[reportIncompatibleVariableOverride]  # on purpose: see PromptReading
     """One connection: the Wire of a caller line once it is prepared."""
+
+    max_message_bytes = MAX_MESSAGE_BYTES
 
     def __init__(self, framing: Framing) -> None:
         super().__init__(
@@ -72,6 +75,7 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
             autoping=False,  # a pong is a sign of life
         )
         self._framing = framing
+        self._transport: asyncio.Transport | None = None
         self._attached = False
         self._messages = 0
         self._pongs = 0
@@ -82,35 +86,38 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
 
     @property
     def free(self) -> bool:
-        writer = self._writer
-        return writer is not None and writer.transport.get_write_buffer_size() < FREE_BYTES
+        transport = self._transport
+        return transport is not None and transport.get_write_buffer_size() < FREE_BYTES
 
     def send(self, message: bytes) -> None:
         # Straight to the transport: aiohttp would wait for a transport that is behind, and who sends here has
         # looked whether it is `free`. Whoever reads sees that a connection is over, and tells.
-        writer, size = self._writer, len(message)
-        if writer is None or self._closed:
+        transport = self._transport
+        if transport is None or self._closed:
             return
-        if size < _SHORT:
-            head = bytes((_FINAL_TEXT, size))
-        elif size <= _MEDIUM:
-            head = _FINAL_TEXT_16 + size.to_bytes(2, "big")
-        else:
-            head = _FINAL_TEXT_64 + size.to_bytes(8, "big")
         try:
-            writer.transport.write(head + message)
+            transport.write(text_head(len(message)) + message)
         except RuntimeError:  # how uvloop says that it is closed
             return
 
     async def shut(self, code: int) -> None:
         await self.close(code=code)
 
+    async def close(
+        self, *, code: int = aiohttp.WSCloseCode.OK, message: bytes = b"", drain: bool = True
+    ) -> bool:
+        self.read_with(None)  # who closes has heard enough
+        return await super().close(code=code, message=message, drain=drain)
+
     async def carry(self, line: CallerLine) -> None:
         """Pass everything on to `line` until the connection is over."""
+        self._transport = self._writer.transport if self._writer is not None else None
+        self.read_with(partial(self._take, line))
         watching = asyncio.create_task(self._watch(), name="media socket")
         try:
-            await self._read(line)
+            await self._receive(line)
         finally:
+            self.read_with(None)
             line.detach(self)
             watching.cancel()
             await asyncio.wait([watching])
@@ -125,11 +132,26 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
                 },
             )
 
-    async def _read(self, line: CallerLine) -> None:
-        receive, read, hear, text = self.receive, self._framing.read, line.hear, aiohttp.WSMsgType.TEXT
+    def _take(self, line: CallerLine, message: bytes) -> None:
+        """Do what a message says. Raises what a Framing raises, and _SessionOverError."""
+        said = self._framing.read(message)
+        if isinstance(said, bytes):
+            if not self._attached:
+                self._attach(line)
+            self._chars += len(said)
+            if self._leaving_out:
+                self._left_out_chars += len(said)
+            else:
+                line.hear(said)
+        elif said is not None:
+            self._told(said, line)
+        self._messages += 1
+
+    async def _receive(self, line: CallerLine) -> None:
+        """Take what has to wait, until the connection is over."""
         while True:
-            message = await receive()
-            if message.type is not text:
+            message = await self.receive()
+            if message.type is not aiohttp.WSMsgType.TEXT:
                 if message.type in _OVER:
                     broken = cast("object", message.data)
                     if isinstance(broken, aiohttp.WebSocketError) and broken.code == TOO_BIG:
@@ -137,31 +159,23 @@ class CarrierSocket(web.WebSocketResponse[Literal[False]]):
                     return
                 await self._not_text(message.type, cast("bytes", message.data))
                 continue
-            self._messages += 1
             try:
-                said = read(message.data)
+                self._take(line, message.data)
             except MalformedMessageError as error:
+                self._messages += 1
                 await self._bad(str(error))
-                continue
             except UnsupportedAudioError as error:
                 _log.error("media refused", extra={"code": "unsupported_audio", "why": str(error)})
                 await self.close(code=UNSUPPORTED_DATA)
                 return
-            if isinstance(said, bytes):
-                if not self._attached and not self._attach(line):
-                    await self.close(code=COME_AGAIN)
-                    return
-                self._chars += len(said)
-                if self._leaving_out:
-                    self._left_out_chars += len(said)
-                else:
-                    await hear(said)
-            elif said is not None:
-                self._told(said, line)
+            except _SessionOverError:
+                await self.close(code=COME_AGAIN)
+                return
 
-    def _attach(self, line: CallerLine) -> bool:
+    def _attach(self, line: CallerLine) -> None:
         self._attached = line.attach(self, self._framing)
-        return self._attached
+        if not self._attached:
+            raise _SessionOverError
 
     async def _not_text(self, kind: aiohttp.WSMsgType, data: bytes) -> None:
         match kind:

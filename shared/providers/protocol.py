@@ -38,6 +38,9 @@ class AudioSource:
 AudioSink: TypeAlias = Callable[[AudioSource, bytes], None]
 """Takes a piece of what the agent says, as base64."""
 
+EventListener: TypeAlias = Callable[[Mapping[str, object]], None]
+"""Is told of an event as soon as it came."""
+
 
 class ProviderSocket(Protocol):
     """A connection that carries a call's events. One reader, any number of senders."""
@@ -56,12 +59,14 @@ class ProviderSocket(Protocol):
         """Whether the service keeps up: what is sent now leaves at once."""
         ...
 
-    async def send_audio(self, audio: bytes) -> None:
-        """Send a piece of what the caller says, as base64 in the format of the session; else as `send`."""
+    def send_audio(self, audio: bytes) -> None:
+        """Send a piece of what the caller says, as base64 in the format of the session; else as `send`. It
+        waits in this process where the service does not keep up."""
         ...
 
-    def play_to(self, sink: AudioSink) -> None:
-        """Give what the agent says to `sink` from now on, in its place among the events, not as events."""
+    def play_to(self, sink: AudioSink, listener: EventListener) -> None:
+        """Give what the agent says to `sink` from now on, not as events; and each event to `listener` before
+        it is yielded. Both are called in the order in which everything came, while somebody iterates."""
         ...
 
     def tell_words(self, wanted: bool) -> None:

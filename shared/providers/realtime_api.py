@@ -26,7 +26,7 @@ from shared.providers.failures import (
     unreachable,
 )
 from shared.providers.protocol import ClientSecret, CreatedCall
-from shared.providers.sideband import MeasuredSocket, SidebandSocket, open_session, open_sideband
+from shared.providers.sideband import MediaSocket, SidebandSocket, open_session, open_sideband
 
 if TYPE_CHECKING:
     import aiohttp
@@ -170,7 +170,7 @@ class RealtimeApi:
             # aiohttp's default connector holds 100 connections and lets the next one wait without a word.
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
-                ws_response_class=MeasuredSocket,  # pyright: ignore[reportArgumentType]  # told decode_text later
+                ws_response_class=MediaSocket,  # pyright: ignore[reportArgumentType]  # told decode_text later
             )
         return self._http
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Literal, cast
 
@@ -15,8 +15,9 @@ import aiohttp
 import orjson
 
 from shared.errors import UnavailableError
+from shared.prompt_websocket import PromptReading, masked_text
 from shared.providers.failures import failure_of, unreachable
-from shared.providers.protocol import AudioSink, AudioSource
+from shared.providers.protocol import AudioSink, AudioSource, EventListener
 
 _log = logging.getLogger("sidetone.providers.sideband")
 
@@ -66,19 +67,22 @@ _FREE_BYTES = 16_384
 _ALIVE_FOR_S = 1.0
 
 
-class MeasuredSocket(aiohttp.ClientWebSocketResponse[Literal[False]]):
-    """A WebSocket that tells how much it has not yet been able to send; give it to a ClientSession."""
+class MediaSocket(PromptReading, aiohttp.ClientWebSocketResponse[Literal[False]]):  # pyright: ignore[reportIncompatibleVariableOverride]  # on purpose: see PromptReading
+    """A WebSocket whose text is read as it comes, and to which audio can be sent without waiting; give it to
+    a ClientSession."""
 
+    max_message_bytes = MAX_FRAME_BYTES
     _alive_at = 0.0
 
     @property
-    def backlog(self) -> int:
-        """Bytes that wait in this process."""
-        return self._writer.transport.get_write_buffer_size()
+    def transport(self) -> asyncio.Transport:
+        return self._writer.transport
 
-    def send_text(self, message: bytes) -> Awaitable[None]:
-        """As `send_frame`, with fewer steps on the way."""
-        return self._writer.send_frame(message, aiohttp.WSMsgType.TEXT)
+    def send_now(self, message: bytes) -> None:
+        """Send a text message, however much waits in this process already."""
+        if self._closed or self._closing or self._writer.transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("the connection is closed")
+        self._writer.transport.write(masked_text(message))
 
     def _on_data_received(self) -> None:
         # aiohttp moves its next ping for everything that comes. Audio comes 50 times a second, and that would
@@ -92,13 +96,17 @@ class MeasuredSocket(aiohttp.ClientWebSocketResponse[Literal[False]]):
 class SidebandSocket:
     """A ProviderSocket over aiohttp."""
 
-    def __init__(self, socket: MeasuredSocket) -> None:
+    def __init__(self, socket: MediaSocket) -> None:
         self._socket = socket
+        self._backlog = socket.transport.get_write_buffer_size
         self._sink: AudioSink | None = None
+        self._listener: EventListener | None = None
         self._unread = UNREAD
         self._source = AudioSource(response_id="", item_id="", content_index=0)
         self._written_source = b""  # from the response's id to where the audio begins
         self._source_at = 0
+        self._audio_at = 0
+        socket.read_with(self._read)
 
     @property
     def close_code(self) -> int | None:
@@ -112,51 +120,60 @@ class SidebandSocket:
 
     @property
     def free(self) -> bool:
-        return self._socket.backlog < _FREE_BYTES
+        return self._backlog() < _FREE_BYTES
 
-    async def send_audio(self, audio: bytes) -> None:
+    def send_audio(self, audio: bytes) -> None:
         try:
-            await self._socket.send_text(_APPEND + audio + _APPEND_END)
+            self._socket.send_now(_APPEND + audio + _APPEND_END)
         except (ConnectionError, aiohttp.ClientError) as error:
             raise _disconnected() from error
 
-    def play_to(self, sink: AudioSink) -> None:
-        self._sink = sink
+    def play_to(self, sink: AudioSink, listener: EventListener) -> None:
+        self._sink, self._listener = sink, listener
 
     def tell_words(self, wanted: bool) -> None:
         self._unread = _WITH_WORDS if wanted else UNREAD
 
     async def events(self) -> AsyncIterator[dict[str, object]]:
-        receive = self._socket.receive  # its own iterator, but without a coroutine more for each frame
-        while True:
-            message = await receive()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                frame = message.data
-                # The service writes the type first, and types have no escapes; other shapes are decoded.
-                if self._sink is not None and frame.startswith(_AUDIO_FIRST):
-                    self._sink(*self._audio(frame))
-                    continue
-                kind = frame[_TYPE_AT : frame.find(b'"', _TYPE_AT)]
-                if kind in self._unread and frame.startswith(_TYPE_FIRST):
-                    continue
-                event = _decode(frame)
-                if event is not None:
-                    yield event
-            elif message.type in _OVER:
-                return
+        receive = self._socket.receive
+        try:
+            while True:
+                message = await receive()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    event: object = message.data
+                    if isinstance(event, bytes):  # it came behind one that was not taken yet
+                        event = self._read(event)
+                    if event is not None:
+                        yield cast("dict[str, object]", event)
+                elif message.type in _OVER:
+                    break
+        finally:
+            self._sink = self._listener = None
 
     async def close(self) -> None:
+        self._sink = self._listener = None
         await self._socket.close()
 
-    def _audio(self, frame: bytes) -> tuple[AudioSource, bytes]:
-        """Return the audio in a frame. What it belongs to is written the same in all frames of a content."""
-        written = self._written_source
-        if written and frame.startswith(written, self._source_at):
-            start = self._source_at + len(written)
-            end = frame.find(b'"', start)
-            if end > start:
-                return self._source, frame[start:end]
-        return self._other_audio(frame)
+    def _read(self, frame: bytes) -> dict[str, object] | None:
+        """Return the event in a frame that is for whoever iterates over them; what is not, is done here."""
+        # The service writes the type first, and types have no escapes; other shapes are decoded.
+        sink = self._sink
+        if sink is not None and frame.startswith(_AUDIO_FIRST):
+            # What audio belongs to is written the same in all frames of a content.
+            if frame.startswith(self._written_source, self._source_at):
+                end = frame.find(b'"', self._audio_at)
+                if end > self._audio_at > 0:
+                    sink(self._source, frame[self._audio_at : end])
+                    return None
+            sink(*self._other_audio(frame))
+            return None
+        kind = frame[_TYPE_AT : frame.find(b'"', _TYPE_AT)]
+        if kind in self._unread and frame.startswith(_TYPE_FIRST):
+            return None
+        event = _decode(frame)
+        if event is not None and self._listener is not None:
+            self._listener(event)
+        return event
 
     def _other_audio(self, frame: bytes) -> tuple[AudioSource, bytes]:
         """Return the audio in a frame that is not written like the one before, and learn how it is."""
@@ -164,7 +181,9 @@ class SidebandSocket:
         at, start = frame.find(_SOURCE), frame.find(_DELTA) + len(_DELTA)
         written = frame[at:start] if 0 < at < start else b""
         complete = b'"item_id":' in written and b'"content_index":' in written
-        self._written_source, self._source_at = (written, at) if complete else (b"", 0)
+        self._written_source, self._source_at, self._audio_at = (
+            (written, at, start) if complete else (b"", 0, 0)
+        )
         return self._source, audio
 
 
@@ -219,7 +238,7 @@ async def _connect(
         raise failure_of(error.status, on_404 if error.status == HTTPStatus.NOT_FOUND else "") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise unreachable(error) from error
-    return SidebandSocket(cast("MeasuredSocket", socket))
+    return SidebandSocket(cast("MediaSocket", socket))
 
 
 def _disconnected() -> UnavailableError:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeAlias
 
-from shared.providers.protocol import AudioSink, AudioSource, ClientSecret, CreatedCall
+from shared.providers.protocol import AudioSink, AudioSource, ClientSecret, CreatedCall, EventListener
 
 
 class ScriptedSocket:
@@ -19,6 +19,7 @@ class ScriptedSocket:
         self._events: asyncio.Queue[dict[str, object] | None] = asyncio.Queue()
         self._closed = False
         self._sink: AudioSink | None = None
+        self._listener: EventListener | None = None
         self.free = True
 
     @property
@@ -41,11 +42,11 @@ class ScriptedSocket:
         if self._confirms and event["type"] == "session.update":
             self.say(type="session.updated")
 
-    async def send_audio(self, audio: bytes) -> None:
-        await self.send({"type": "input_audio_buffer.append", "audio": audio.decode()})
+    def send_audio(self, audio: bytes) -> None:
+        self.sent.append({"type": "input_audio_buffer.append", "audio": audio.decode()})
 
-    def play_to(self, sink: AudioSink) -> None:
-        self._sink = sink
+    def play_to(self, sink: AudioSink, listener: EventListener) -> None:
+        self._sink, self._listener = sink, listener
 
     def tell_words(self, wanted: bool) -> None:
         """All events are told anyway."""
@@ -58,6 +59,8 @@ class ScriptedSocket:
                 )
                 self._sink(source, str(event["delta"]).encode())
                 continue
+            if self._listener is not None:
+                self._listener(event)
             yield event
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from realtime_worker.media.acs_framing import AcsFraming
 from realtime_worker.media.caller_line import HEARD_KEPT_MS, OVER, SAID_KEPT_MS, CallerLine
 from shared.errors import UnavailableError
-from shared.providers.protocol import AudioSink, AudioSource
+from shared.providers.protocol import AudioSink, AudioSource, EventListener
 from tests.support.eventually import eventually
 
 FRAME = base64.b64encode(bytes(960))
@@ -41,7 +41,7 @@ class Service:
         self.heard: list[bytes] = []
         self.close_code = None
 
-    async def send_audio(self, audio: bytes) -> None:
+    def send_audio(self, audio: bytes) -> None:
         if self.gone:
             raise UnavailableError("provider_disconnected", "gone")
         self.heard.append(audio)
@@ -49,7 +49,7 @@ class Service:
     async def send(self, event: Mapping[str, object]) -> None:
         raise AssertionError("the line sends audio only")
 
-    def play_to(self, sink: AudioSink) -> None:
+    def play_to(self, sink: AudioSink, listener: EventListener) -> None:
         raise AssertionError("that is the runner's")
 
     def tell_words(self, wanted: bool) -> None:
@@ -75,34 +75,34 @@ async def test_what_nobody_listens_to_is_kept_for_some_seconds_the_newest_of_it(
     subject, service = line(), Service()
     frames = [base64.b64encode(number.to_bytes(2, "big") * 480) for number in range(HEARD_KEPT_MS // 20 + 50)]
     for frame in frames:
-        await subject.hear(frame)
+        subject.hear(frame)
     assert subject.lost_heard_ms == 50 * 20
-    await subject.listen_with(service)
+    subject.listen_with(service)
     assert service.heard == [b"".join(frames[50:])]
-    await subject.hear(FRAME)
+    subject.hear(FRAME)
     assert service.heard[1:] == [FRAME]
 
 
 async def test_a_service_that_is_behind_gets_it_later_in_order() -> None:
     subject, service = line(), Service()
-    await subject.listen_with(service)
+    subject.listen_with(service)
     service.free = False
-    await subject.hear(b"AAAA")
-    await subject.hear(b"BBBB")
+    subject.hear(b"AAAA")
+    subject.hear(b"BBBB")
     service.free = True
-    await subject.hear(b"CCCC")
+    subject.hear(b"CCCC")
     assert service.heard == [b"AAAABBBBCCCC"]
 
 
 async def test_what_a_lost_service_did_not_take_the_next_one_gets() -> None:
     subject, service = line(), Service()
-    await subject.listen_with(service)
+    subject.listen_with(service)
     service.gone = True
-    await subject.hear(b"AAAA")
+    subject.hear(b"AAAA")
     subject.stop_listening()
-    await subject.hear(b"BBBB")
+    subject.hear(b"BBBB")
     following = Service()
-    await subject.listen_with(following)
+    subject.listen_with(following)
     assert following.heard == [b"AAAABBBB"]
 
 

@@ -16,10 +16,11 @@ from shared.providers.protocol import AudioSource
 from shared.providers.sideband import (
     MAX_FRAME_BYTES,
     UNREAD,
-    MeasuredSocket,
+    MediaSocket,
     SidebandSocket,
     open_sideband,
 )
+from tests.support.eventually import eventually
 from tests.support.ports import free_port
 
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -53,7 +54,7 @@ async def connected(behaviour: Behaviour) -> AsyncGenerator[SidebandSocket]:
 
     async with (
         serving(handler) as url,
-        aiohttp.ClientSession(ws_response_class=MeasuredSocket) as http,  # type: ignore[arg-type]
+        aiohttp.ClientSession(ws_response_class=MediaSocket) as http,  # type: ignore[arg-type]
     ):
         socket = await open_sideband(http, url, headers={"api-key": "k"}, ping_s=20)
         try:
@@ -121,7 +122,7 @@ async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_s
         order.append((source.response_id, source.item_id, source.content_index, piece))
 
     async with connected(behaviour) as socket:
-        socket.play_to(sink)
+        socket.play_to(sink, lambda _: None)
         async for event in socket.events():
             order.append(event["type"])
     assert order == [
@@ -134,6 +135,60 @@ async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_s
         ("r2", "i5", 2, b"FFFF"),
         ("", "", 0, b""),
     ]
+
+
+async def test_audio_waits_for_nobody_and_what_comes_behind_an_event_waits_for_it() -> None:
+    audio = '{"type":"response.output_audio.delta","response_id":"r1","item_id":"i1","content_index":0,'
+    order: list[object] = []
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_str(audio + '"delta":"AAAA"}')
+        await socket.receive()
+        await socket.send_str('{"type":"input_audio_buffer.speech_started"}')
+        await socket.send_str(audio + '"delta":"BBBB"}')
+        await socket.close()
+
+    async with connected(behaviour) as socket:
+        socket.play_to(
+            lambda _, piece: order.append(piece), lambda event: order.append(f"told {event['type']}")
+        )
+        socket.send_audio(b"AAAA")
+        await eventually(lambda: order == [b"AAAA"], what="audio comes through, though nobody iterates")
+        socket.send_audio(b"AAAA")
+        await eventually(lambda: len(order) == 2, what="the listener is told, though nobody iterates")
+        async for event in socket.events():
+            order.append(event["type"])
+    speech = "input_audio_buffer.speech_started"
+    assert order == [b"AAAA", f"told {speech}", speech, b"BBBB"]
+
+
+async def test_a_sink_that_fails_ends_the_iteration() -> None:
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        await socket.send_str('{"type":"response.output_audio.delta","response_id":"r1","delta":"AAAA"}')
+        await socket.receive()
+
+    def sink(source: AudioSource, piece: bytes) -> None:
+        raise ZeroDivisionError
+
+    async with connected(behaviour) as socket:
+        socket.play_to(sink, lambda _: None)
+        with pytest.raises(ZeroDivisionError):
+            _ = [event async for event in socket.events()]
+
+
+@pytest.mark.parametrize("size", [4, 1280, 100_000])
+async def test_audio_of_any_length_goes_out_whole(size: int) -> None:
+    heard: list[int] = []
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        heard.append(len((await socket.receive_json())["audio"]))
+        await socket.close()
+
+    async with connected(behaviour) as socket:
+        socket.send_audio(b"A" * size)
+        assert [event async for event in socket.events()] == []
+    assert heard == [size]
 
 
 @pytest.mark.parametrize("wanted", [False, True])
@@ -162,10 +217,10 @@ async def test_audio_of_the_caller_goes_out_as_it_came() -> None:
 
     async with connected(behaviour) as socket:
         assert socket.free
-        await socket.send_audio(b"AAAA")
+        socket.send_audio(b"AAAA")
         assert [event async for event in socket.events()] == []
         with pytest.raises(UnavailableError) as caught:
-            await socket.send_audio(b"AAAA")
+            socket.send_audio(b"AAAA")
         assert caught.value.code == "provider_disconnected"
     assert heard == ['{"type":"input_audio_buffer.append","audio":"AAAA"}']
 
