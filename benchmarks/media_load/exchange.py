@@ -16,6 +16,7 @@ from benchmarks.media_load import frames
 EVERY_S = 0.02
 # An echo that comes after the next frame was due is late.
 LATE_MS = 20.0
+_SLOTS = 20
 _KEPT = 1 << 12
 _ECHO = b'"Data":"'
 _HEARD = b'"audio":"'
@@ -35,8 +36,6 @@ class Caller(frames.Socket):
         self._figures = figures
         self._sent_at = [0.0] * _KEPT
         self._number = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
         self.echoed = 0
         self.interrupted_at = 0.0
 
@@ -48,36 +47,18 @@ class Caller(frames.Socket):
     def opened(self) -> None:
         self.send(frames.METADATA)
 
-    def speak(self, after_s: float) -> None:
-        """Send a frame every 20 ms from now on."""
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + after_s
-        self._timer = loop.call_at(self._due, self._next)
-
-    def be_silent(self) -> None:
-        """Send no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def once(self) -> None:
         """Send one frame."""
         self._number += 1
         self._sent_at[self._number % _KEPT] = time.perf_counter()
-        self.send(frames.heard(self._number))
-
-    def _next(self) -> None:
-        self.once()
-        self._due += EVERY_S
-        self._timer = asyncio.get_running_loop().call_at(self._due, self._next)
+        self.send_frame(frames.heard(self._number))
 
     def text(self, payload: bytes) -> None:
-        audio = frames.audio_in(payload, _ECHO)
-        if audio:
-            now = time.perf_counter()
-            number = int(audio[: frames.NUMBER_CHARS])
+        at = payload.find(_ECHO) + len(_ECHO)
+        if at >= len(_ECHO):
+            number = int(payload[at : at + frames.NUMBER_CHARS])
             self.echoed += 1
-            self._figures.took((now - self._sent_at[number % _KEPT]) * 1000)
+            self._figures.took((time.perf_counter() - self._sent_at[number % _KEPT]) * 1000)
         elif payload.startswith(_STOP) and self.interrupted_at:
             self._figures.stops_ms.append((time.perf_counter() - self.interrupted_at) * 1000)
             self.interrupted_at = 0.0
@@ -138,6 +119,11 @@ class Exchange:
         self.callers: list[Caller] = []
         self.url = ""
         self._server: asyncio.Server | None = None
+        # Callers by the millisecond of the 20 in which they send: one timer is enough for all.
+        self._slots: list[list[Caller]] = []
+        self._slot = 0
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Exchange:
         loop = asyncio.get_running_loop()
@@ -146,8 +132,8 @@ class Exchange:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.be_silent()
         for caller in self.callers:
-            caller.be_silent()
             caller.close()
         for session in self.sessions:
             session.close()
@@ -172,12 +158,22 @@ class Exchange:
 
     def speak(self) -> None:
         """Let all callers send, evenly spread over the 20 ms."""
-        for place, caller in enumerate(self.callers):
-            caller.speak(place / len(self.callers) * EVERY_S)
+        self._slots = [self.callers[first::_SLOTS] for first in range(_SLOTS)]
+        loop = asyncio.get_running_loop()
+        self._due = loop.time()
+        self._timer = loop.call_at(self._due, self._send)
+
+    def _send(self) -> None:
+        for caller in self._slots[self._slot]:
+            caller.once()
+        self._slot = (self._slot + 1) % _SLOTS
+        self._due += EVERY_S / _SLOTS
+        self._timer = asyncio.get_running_loop().call_at(self._due, self._send)
 
     def be_silent(self) -> None:
-        for caller in self.callers:
-            caller.be_silent()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def interrupt_all(self) -> None:
         """Interrupt each call once, evenly spread over a second."""
