@@ -1,13 +1,13 @@
 """The recording API: what of a call is kept, its state, and the file that Event Grid tells of at the end.
 
 Source: `StartCallRecordingRequest` and `RecordingStateResponse` of the public Python SDK; Microsoft's
-"Call Recording" (RecordingFileStatusUpdated).
+"Call Recording" (RecordingFileStatusUpdated, the metadata's schema).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from emulators.communication import rest_bodies as bodies
 from emulators.communication.announcements import Announcements
@@ -30,13 +30,17 @@ _FILE_UPDATED = "Microsoft.Communication.RecordingFileStatusUpdated"
 
 @dataclass(kw_only=True, slots=True)
 class Recording:
-    """One recording; `spans` are the frames of the call between start, pause, resume and stop."""
+    """One recording; `spans` are the frames of the call between start, pause, resume and stop.
+
+    first: the frame of the call at which it began.
+    """
 
     id: str
     document_id: str
     call: Call
     callback_uri: str | None
     began: datetime
+    first: int
     spans: list[tuple[int, int | None]] = field(default_factory=list[tuple[int, "int | None"]])
     stopped: bool = False
 
@@ -49,6 +53,17 @@ class Recording:
         """How much of the call is in it."""
         end = self.call.media.ticks
         return sum(((end if last is None else last) - first) * FRAME_MS for first, last in self.spans)
+
+    def pauses(self) -> list[Json]:
+        """Return the times at which nothing was kept, up to the last that was."""
+        found: list[Json] = []
+        paused_at = self.first
+        for begin, end in self.spans:
+            if begin > paused_at:
+                at = self.began + timedelta(milliseconds=(paused_at - self.first) * FRAME_MS)
+                found.append({"startTime": timestamp(at), "duration": (begin - paused_at) * FRAME_MS})
+            paused_at = self.call.media.ticks if end is None else end
+        return found
 
     def state(self) -> Json:
         """Return `RecordingStateResponse`."""
@@ -93,6 +108,7 @@ class Recordings:
             call=call,
             callback_uri=request.recording_state_callback_uri,
             began=now(),
+            first=call.media.ticks,
         )
         self._recordings[recording.id] = recording
         self._forget_old()
@@ -178,7 +194,7 @@ class Recordings:
             "chunkIndex": 0,
             "chunkStartTime": timestamp(recording.began),
             "chunkDuration": recording.milliseconds,
-            "pauseResumeIntervals": [],
+            "pauseResumeIntervals": recording.pauses(),
             "recordingInfo": {"contentType": "audio", "channelType": "mixed", "format": "wav"},
             "participants": [
                 {"participantId": person.identifier.raw_id} for person in recording.call.roster.everybody()

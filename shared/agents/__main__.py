@@ -62,6 +62,11 @@ def _summary(agent: Agent) -> str:
     ]
     if agent.mcp_servers:
         lines.append(f"  MCP servers: {', '.join(agent.mcp_servers)}")
+    if agent.consent:
+        how = "asks callers first" if agent.consent.ask else "tells callers first"
+        lines.append(f"  {how}: {agent.consent.announcement}")
+    if agent.recording:
+        lines.append(f"  calls are recorded: {agent.recording.channels} {agent.recording.format}")
     if agent.requires:
         lines.append(f"  takes over only with: {', '.join(agent.requires)}")
     return "\n".join(lines) + "\n"

@@ -116,6 +116,8 @@ class _Loader:
             ),
             environment=environment,
             model=written.model or "",
+            consent=written.consent_terms(),
+            recording=written.recorded(),
         )
         return _Draft(written=written, member=member)
 

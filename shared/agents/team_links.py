@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.agents.handoff import PREFIX, Handoff, contract_reader, tool_name
+from shared.agents.phone import Consent
 from shared.agents.place import Place
 from shared.agents.problems import Problem, did_you_mean
 from shared.agents.scene import FROM_AGENT, PromptNames
 from shared.agents.team_section import HandoffSection
 from shared.mcp.server import McpServer
+from shared.telephony.recording import Recording
 from shared.tools.definition import Tool
 
 _LONGEST_TOOL_NAME = 64
@@ -22,6 +24,7 @@ class Member:
     """An agent as the others see it.
 
     needed: variables that must be given. gates: facts that its file puts before tools, by the tool's name.
+    consent: what callers hear first of it. recording: how its calls are recorded; each None for not at all.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Member:
     needed: frozenset[str]
     environment: Mapping[str, str]
     model: str
+    consent: Consent | None = None
+    recording: Recording | None = None
 
 
 class TeamLinks:
@@ -52,6 +57,7 @@ class TeamLinks:
         for member in self._members.values():
             yield from self._handoff_problems(member)
             yield from self._gate_problems(member)
+            yield from self._recording_problems(member)
 
     def names(self, member: Member) -> PromptNames:
         """Return what the agent's prompt may know."""
@@ -116,6 +122,7 @@ class TeamLinks:
                     yield place.problem(field, f"there is no agent {written.to}.", fix)
             else:
                 yield from self._fit_problems(member, target, field)
+                yield from _said_twice(member, target, written, f"handoffs[{at}].announce")
             if tool_name(written.to) in seen:
                 yield place.problem(field, f"{written.to} is there twice.", "Remove one.")
             seen.add(tool_name(written.to))
@@ -142,6 +149,17 @@ class TeamLinks:
             message = f"{target.name} wants the model {target.model}, and a call keeps the one it began with."
             yield place.problem(field, message, "Name the same model in both, or none.")
 
+    def _recording_problems(self, member: Member) -> Iterator[Problem]:
+        """Yield where agents of one call record it in different ways: it has one recording."""
+        for name in self.reach(member.name) if member.recording else ():
+            other = self._members[name].recording
+            if other and other != member.recording:
+                message = (
+                    f"{name}, whom the call can be handed to, records {_how(other)}, and a call has one "
+                    "recording."
+                )
+                yield member.place.problem("recording", message, "Record in the same way in both.")
+
     def _gate_problems(self, member: Member) -> Iterator[Problem]:
         place = member.place
         asked: list[tuple[str, str]] = [(f"requires[{at}]", fact) for at, fact in enumerate(member.requires)]
@@ -161,6 +179,17 @@ class TeamLinks:
             if fact not in self._facts and self.complete:
                 fix = did_you_mean(fact, self._facts) or "A tool sets it that names it in sets_facts."
                 yield place.problem(field, f"no tool of any agent sets the fact {fact}.", fix)
+
+
+def _said_twice(member: Member, target: Member, written: HandoffSection, field: str) -> Iterator[Problem]:
+    """Yield where an announcement tells what the new agent's consent tells anyway, right after it."""
+    if target.consent and Consent(announcement=written.announce).name == target.consent.name:
+        message = f"is what {target.name} says first by its consent: callers would hear it twice."
+        yield member.place.problem(field, message, "Leave it out.")
+
+
+def _how(recording: Recording) -> str:
+    return f"{recording.channels} {recording.format}"
 
 
 def _description(written: HandoffSection, target: Member, requires: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import wave
 from array import array
 from email.utils import formatdate
@@ -292,10 +293,13 @@ async def test_a_call_is_recorded(phone: Phone, app: Application, sdk: CallAutom
     (chunk,) = files()[0]["data"]["recordingStorageInfo"]["recordingChunks"]
     async with aiohttp.ClientSession() as http, http.get(chunk["contentLocation"]) as refused:
         assert refused.status == 401
-    recording = await signed_get(chunk["contentLocation"])
+    with wave.open(io.BytesIO(await signed_get(chunk["contentLocation"]))) as file:
+        recording = array("h", file.readframes(file.getnframes())).tobytes()
     assert tone(300, 400) in recording
     assert tone(300, 500) not in recording
     assert tone(300, 600) in recording
+    (pause,) = json.loads(await signed_get(chunk["metadataLocation"]))["pauseResumeIntervals"]
+    assert pause["duration"] >= 300
     await phone.on(call_id, "hang-up")
     await phone.ask("DELETE", f"event-grid/subscriptions/{name}")
 
@@ -312,8 +316,7 @@ async def signed_get(url: str) -> bytes:
     }
     async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
-        with wave.open(io.BytesIO(await answer.read())) as file:
-            return array("h", file.readframes(file.getnframes())).tobytes()
+        return await answer.read()
 
 
 async def test_a_recording_that_fails(phone: Phone, app: Application, sdk: CallAutomationClient) -> None:

@@ -191,6 +191,8 @@ def test_a_version_covers_everyone_that_a_call_can_reach(team: Path) -> None:
          "variables.facts: facts is what prompts know already"),
         ("vault.yaml", "prompt: vault.j2", "prompt: vault.j2\nmodel: other",
          "handoffs[0].to: vault-two wants the model other, and a call keeps the one it began with."),
+        ("vault.yaml", "prompt: vault.j2", "prompt: vault.j2\nconsent: {announcement: ' This  way.'}",
+         "door.yaml:16: handoffs[0].announce: is what vault-two says first by its consent:"),
         ("vault.j2", "facts.holder", "facts.houlder",
          "vault.j2:1: uses facts.houlder, which is not known. Did you mean holder?"),
         ("vault.j2", "handoff.reason", "handoff.raeson",
@@ -213,6 +215,31 @@ def test_what_is_wrong_is_told_by_file_line_field_and_fix(
     change(team / file, old, new)
     found = problems(team)
     assert any(told in problem for problem in found), found
+
+
+def test_a_call_has_one_recording(team: Path) -> None:
+    told = "consent: {announcement: This is recorded.}\nrecording: "
+    change(
+        team / "door.yaml", "description: Lets people in.\n", f"description: Lets people in.\n{told}{{}}\n"
+    )
+    change(team / "vault.yaml", "requires: [trusted]", f"requires: [trusted]\n{told}{{channels: mixed}}")
+    found = problems(team)
+    assert found == [
+        "door.yaml:4: recording: vault-two, whom the call can be handed to, records mixed wav, and a call "
+        "has one recording. Record in the same way in both.",
+        "vault.yaml:5: recording: door, whom the call can be handed to, records unmixed wav, and a call "
+        "has one recording. Record in the same way in both.",
+    ]
+    change(team / "vault.yaml", "{channels: mixed}", "{}")
+    assert load_agents(team).get("vault-two").recording is not None
+
+
+def test_the_check_tells_what_callers_hear_first(team: Path) -> None:
+    consent = "consent: {announcement: This is recorded., ask: true}\nrecording: {}"
+    change(team / "vault.yaml", "prompt: vault.j2", f"prompt: vault.j2\n{consent}")
+    command = [sys.executable, "-m", "shared.agents", "check", str(team)]
+    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert "  asks callers first: This is recorded.\n  calls are recorded: unmixed wav\n" in told
 
 
 def test_a_broken_neighbour_makes_no_false_complaints(team: Path) -> None:
