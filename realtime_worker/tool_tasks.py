@@ -25,7 +25,7 @@ class ToolTasks:
         self._team = team
         self._session = session
         self._traceparent = traceparent
-        self._tasks: dict[str, asyncio.Task[ToolOutcome | ApprovalAsked]] = {}  # tool call id
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # tool call id
 
     def start(
         self,
@@ -40,25 +40,28 @@ class ToolTasks:
         """
         loop = asyncio.get_running_loop()
 
-        def finished(task: asyncio.Task[ToolOutcome | ApprovalAsked]) -> None:
-            if self._tasks.get(call.tool_call_id) is task:
-                del self._tasks[call.tool_call_id]
-            if not task.cancelled():
-                done(call, task.result())
-
         def told(text: str) -> None:  # also from a thread
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 loop.call_soon_threadsafe(tell, call, text)
 
-        task = asyncio.create_task(self._run(call, told), name=f"tool {call.name}")
+        async def run() -> None:
+            outcome = await self._run(call, told)
+            self._forget(call.tool_call_id, asyncio.current_task())
+            done(call, outcome)  # here and not by a callback of the task's: one round of the event loop less
+
+        task = asyncio.create_task(run(), name=f"tool {call.name}")
         self._tasks[call.tool_call_id] = task
-        task.add_done_callback(finished)
 
     def cancel(self, tool_call_id: str) -> None:
         """Cancel a tool, if it runs: its outcome is decided."""
         task = self._tasks.get(tool_call_id)
         if task is not None:
+            task.add_done_callback(lambda over: self._forget(tool_call_id, over))
             task.cancel()
+
+    def _forget(self, tool_call_id: str, task: asyncio.Task[None] | None) -> None:
+        if self._tasks.get(tool_call_id) is task:
+            del self._tasks[tool_call_id]
 
     @property
     def idle(self) -> bool:
@@ -71,6 +74,7 @@ class ToolTasks:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        self._tasks.clear()
 
     async def _run(self, call: RunInline, tell: Callable[[str], None]) -> ToolOutcome | ApprovalAsked:
         session_id = self._session.session_id

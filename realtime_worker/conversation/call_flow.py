@@ -106,8 +106,8 @@ class CallFlow:
 
     def next_deadline_ms(self) -> int | None:
         """Return when `tick` wants to be called next, or None."""
-        deadlines = (self._consent.next_deadline_ms(), self._end.next_deadline_ms())
-        return min((at for at in deadlines if at is not None), default=None)
+        heard, ended = self._consent.next_deadline_ms(), self._end.next_deadline_ms()
+        return heard if ended is None or (heard is not None and heard < ended) else ended
 
     def configuration(self, send: Send) -> Send:
         """Return a configuration of the session as it has to be now."""

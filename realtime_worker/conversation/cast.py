@@ -7,7 +7,6 @@ its calls.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from realtime_worker.conversation.effects import Send
@@ -27,7 +26,7 @@ class Cast:
         self._role = role
         self._confirmed = role
         self._sent = role
-        self._of_response: OrderedDict[str, Role] = OrderedDict()
+        self._of_response: dict[str, Role] = {}
 
     @property
     def role(self) -> Role:
@@ -73,8 +72,8 @@ class Cast:
     def began(self, response_id: str) -> None:
         """A response began."""
         self._of_response[response_id] = self._confirmed
-        while len(self._of_response) > REMEMBERED:
-            self._of_response.popitem(last=False)
+        if len(self._of_response) > REMEMBERED:
+            del self._of_response[next(iter(self._of_response))]
 
     def of_response(self, response_id: str, tool: str = "") -> Role:
         """Return whose response this is. Of one that nobody saw begin, the tool that it called may tell."""

@@ -123,8 +123,9 @@ class ConnectionFlow:
 
     def item_added(self, item: Event, previous_item_id: str) -> list[Send]:
         """Take an item of the conversation: it may tell what is before it."""
-        asked = self._probe.added(item, previous_item_id)
-        if self._probe.nothing_said:
+        probe = self._probe
+        asked = probe.added(item, previous_item_id) if probe.pending else []
+        if probe.nothing_said:
             self._actions.greet()
         return asked
 

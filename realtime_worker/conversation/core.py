@@ -48,6 +48,7 @@ class Conversation:
         self._own = parts.own
         self._cast = parts.cast
         self._tools = parts.tools
+        self._words = parts.tools.words
         self._turns = parts.turns
         self._watch = parts.watch
         self._inbox = parts.inbox
@@ -81,11 +82,13 @@ class Conversation:
         deadlines = [self._ending.by_ms, held_until, self._responses.next_deadline_ms()]
         if self._phase is Phase.TALKING:
             deadlines.append(self._watch.next_deadline_ms())
-            deadlines.append(self._tools.words.next_deadline_ms())
+            deadlines.append(self._words.next_deadline_ms())
             if held_until is None:
                 deadlines += [self._keypad.next_deadline_ms(), self._call.next_deadline_ms()]
-            deadlines.append(self._own.next_deadline_ms() if self._own else None)
-        return min((d for d in deadlines if d is not None), default=None)
+            if self._own is not None:
+                deadlines.append(self._own.next_deadline_ms())
+        times = [at for at in deadlines if at is not None]
+        return min(times) if times else None
 
     # --- the connection ---------------------------------------------------------------------
 
@@ -130,7 +133,8 @@ class Conversation:
         effects = self._noted(self._react(kind, event, now_ms))
         if self._connection.hold_until_ms is not None and self._connection.nothing_missing:
             effects = [*effects, *self._connection.go_on(now_ms)]
-        self._fill_silence(now_ms)
+        if not self._words.idle:
+            self._fill_silence(now_ms)
         requests = self._responses.pump(now_ms)
         return [*effects, *requests] if requests else effects
 
@@ -156,10 +160,12 @@ class Conversation:
                 self._responses.caller_stopped(now_ms)
             case "conversation.item.added" | "conversation.item.created" | "conversation.item.done":
                 item = part(event, "item")
+                item_id = text(item, "id")
                 asked = self._connection.item_added(item, text(event, "previous_item_id"))
-                told = self._notices.settled(text(item, "id"), now_ms)
-                self._keypad.settled(text(item, "id"))
-                return [*asked, *told, *self._item(item, now_ms)]
+                told = self._notices.settled(item_id, now_ms)
+                self._keypad.settled(item_id)
+                happened = self._item(item_id, item, now_ms)
+                return [*asked, *told, *happened] if asked or told else happened
             case "conversation.item.retrieved":
                 return self._connection.retrieved(part(event, "item"), now_ms)
             case "conversation.item.input_audio_transcription.completed":
@@ -199,13 +205,13 @@ class Conversation:
     def _greet(self) -> bool:
         return self._connection.greet()
 
-    def _item(self, item: Event, now_ms: int) -> list[Effect]:
-        if is_seed(text(item, "id")):
+    def _item(self, item_id: str, item: Event, now_ms: int) -> list[Effect]:
+        if is_seed(item_id):
             return []
-        match text(item, "type"), text(item, "role"):
-            case "function_call_output", _:
+        match text(item, "type"):
+            case "function_call_output":
                 self._tools.confirmed(item, now_ms)
-            case "message", "user":
+            case "message" if text(item, "role") == "user":
                 return turn_records.written(self._turns, item, now_ms)
             case _:
                 pass
@@ -271,10 +277,8 @@ class Conversation:
 
     def _fill_silence(self, now_ms: int) -> None:
         """Say what tools want said while they run, when it is time."""
-        if self._tools.words.idle:  # nearly always, and asked at every event
-            return
         talking = self._phase is Phase.TALKING and self._connection.hold_until_ms is None
-        self._tools.words.due(now_ms, silent=talking and not (self._responses.busy or self._turns.playing))
+        self._words.due(now_ms, silent=talking and not (self._responses.busy or self._turns.playing))
 
     def handoff_answered(self, tool_call_id: str, answer: HandoffAnswer, now_ms: int) -> list[Effect]:
         """The agent that an EnterAgent asked for is ready, or can't take over."""

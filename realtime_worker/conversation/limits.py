@@ -62,7 +62,8 @@ class LimitWatch:
 
     def next_deadline_ms(self) -> int | None:
         """Return when a limit can be reached by time alone, or None."""
-        return min((at for at, _ in self._times()), default=None)
+        times = self._times()
+        return min(times)[0] if times else None
 
     def exceeded(self, now_ms: int, *, busy: bool) -> EndReason | None:
         """Return why the call must end now, or None. While somebody is `busy`, there is no idleness."""

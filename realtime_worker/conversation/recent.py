@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 REMEMBERED = 32
 
 
 class RecentIds:
-    """The last event ids, in a bounded memory."""
+    """The last event ids, in a bounded memory.
+
+    Their hashes are kept, of 64 bits, and not the ids: those of an idle session are 3 KB.
+    """
+
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._order: deque[str] = deque()
-        self._known: set[str] = set()
+        self._known: dict[int, None] = {}
 
     def first_time(self, event_id: str) -> bool:
         """Return whether `event_id` is new, and remember it. An empty id is always new."""
-        if not event_id:
-            return True
-        if event_id in self._known:
-            return False
-        self._known.add(event_id)
-        self._order.append(event_id)
-        if len(self._order) > REMEMBERED:
-            self._known.discard(self._order.popleft())
+        known, seen = self._known, hash(event_id)
+        if seen in known:
+            return not event_id
+        known[seen] = None
+        if len(known) > REMEMBERED:
+            del known[next(iter(known))]
         return True

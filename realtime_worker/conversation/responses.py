@@ -273,8 +273,8 @@ class ResponseSequencer:
     def pump(self, now_ms: int) -> list[Send]:
         """Return the request that may go out now, if there is one."""
         request = self._request
-        if request is None and not self._wants_reply and not self._utterances and not self.insists:
-            return []
+        if request is None and not self._wants_reply and not self._utterances and self._insisted is None:
+            return []  # nearly always, and asked at every event
         if request is not None and now_ms - request.sent_at_ms >= REQUEST_LOST_MS:
             self._request = None
             self._restore(request)
@@ -293,15 +293,10 @@ class ResponseSequencer:
 
     def next_deadline_ms(self) -> int | None:
         """Return when `pump` may have something to do without an event, or None."""
-        deadlines: list[int] = []
         if self._request is not None:
-            deadlines.append(self._request.sent_at_ms + REQUEST_LOST_MS)
-        elif self._waits_for_time_only():
-            deadlines.append(self._not_before_ms)
-        return min(deadlines) if deadlines else None
-
-    def _waits_for_time_only(self) -> bool:
-        return self._may_ask() and self._open and not self._active
+            return self._request.sent_at_ms + REQUEST_LOST_MS
+        waits_for_time_only = self._may_ask() and self._open and not self._active
+        return self._not_before_ms if waits_for_time_only else None
 
     @property
     def _not_before_ms(self) -> int:

@@ -29,6 +29,8 @@ class StandingBook:
 
     def learn(self, facts: Mapping[str, FactValue | None]) -> list[Effect]:
         """Take what a tool has made known; call it where its result is recorded."""
+        if not facts:
+            return []
         known = dict(self._now.facts)
         for name, value in facts.items():
             if value is None or not holds(value):

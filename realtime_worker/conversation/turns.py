@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -23,11 +22,11 @@ class TurnTracker:
 
     def __init__(self, logged: Iterable[LogEntry] = ()) -> None:
         """`logged`: what earlier owners have logged last."""
-        self._spoken_at: OrderedDict[str, int] = OrderedDict()  # user item id -> when it began
-        self._audio_at: OrderedDict[str, tuple[int, float]] = OrderedDict()  # response id -> (began, delay)
-        self._response_at: OrderedDict[str, int] = OrderedDict()  # response id -> when it was created
-        self._silent_turns: OrderedDict[str, None] = OrderedDict()  # recorded before they were heard
-        self._recorded: OrderedDict[str, None] = OrderedDict()  # items and responses already in the log
+        self._spoken_at: dict[str, int] = {}  # user item id -> when it began
+        self._audio_at: dict[str, tuple[int, float]] = {}  # response id -> (began, delay)
+        self._response_at: dict[str, int] = {}  # response id -> when it was created
+        self._silent_turns: dict[str, None] = {}  # recorded before they were heard
+        self._recorded: dict[str, None] = {}  # items and responses already in the log
         self._silent_since_ms: int | None = None
         self._playing = ""
         self._unanswered = ""  # the caller's item that no response has answered in full
@@ -170,7 +169,7 @@ class TurnTracker:
         return True
 
 
-def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
+def _remember(memory: dict[str, T], key: str, value: T) -> None:
     memory[key] = value
-    while len(memory) > MAX_OPEN:
-        memory.popitem(last=False)
+    if len(memory) > MAX_OPEN:
+        del memory[next(iter(memory))]

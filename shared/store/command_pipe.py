@@ -19,7 +19,7 @@ import redis.exceptions as failures
 from hiredis import pack_command
 from redis.asyncio import Redis
 
-from shared.store.connection import ANSWER_S, SOCKET_TIMEOUT_S
+from shared.store.connection import ANSWER_S, SOCKET_TIMEOUT_S, heeding_cancellation
 
 _log = logging.getLogger("sidetone.store.command_pipe")
 
@@ -66,7 +66,7 @@ class CommandPipe:
                 self._wake.set()
                 return await reply
         async with asyncio.timeout(ANSWER_S):
-            return await self._redis.execute_command(*command)
+            return await heeding_cancellation(self._redis.execute_command(*command))
 
     async def close(self) -> None:
         """Give the connection back; what waits for a reply goes through the client. Safe to call twice."""

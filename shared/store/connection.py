@@ -81,27 +81,39 @@ def connect(settings: RedisSettings, credentials: EntraCredentials | None = None
     return Redis.from_pool(pool)
 
 
-async def answered(call: Awaitable[T], *, within: float | None = ANSWER_S) -> T:
+async def answered(call: Awaitable[T], *, within: float = ANSWER_S) -> T:
     """Await a Redis command and return its reply.
 
     Raises UnavailableError `redis_unavailable` when Redis does not answer within `within`
-    seconds (None: `call` has a limit of its own), and `redis_full` when it has no memory left.
+    seconds, and `redis_full` when it has no memory left.
+    """
+    return await heeding_cancellation(translated(_within(call, within)))
+
+
+async def heeding_cancellation(call: Awaitable[T]) -> T:
+    """Await a command of the client's; raise CancelledError if that was asked for meanwhile.
+
+    On Python 3.11 the client can lose a cancellation that comes while it sends: its asyncio.wait_for
+    returns the result instead (python/cpython#86296).
     """
     task = asyncio.current_task()
     cancellations = task.cancelling() if task else 0
     try:
-        return await _translated(call, within)
+        return await call
     finally:
-        # On Python 3.11 the client can lose a cancellation that comes while it sends: its
-        # asyncio.wait_for returns the result instead (python/cpython#86296).
         if task and task.cancelling() > cancellations:
             raise asyncio.CancelledError
 
 
-async def _translated(call: Awaitable[T], within: float | None) -> T:
+async def _within(call: Awaitable[T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await call
+
+
+async def translated(call: Awaitable[T]) -> T:
+    """Await something that Redis is asked for and that has a limit of its own; raises as `answered` does."""
     try:
-        async with asyncio.timeout(within):
-            return await call
+        return await call
     except failures.AuthenticationError as error:
         raise UnavailableError(
             "redis_unavailable",

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from shared.store.command_pipe import CommandPipe
-from shared.store.connection import ANSWER_S, answered
+from shared.store.connection import ANSWER_S, answered, translated
 
 
 class Script:
@@ -34,8 +34,10 @@ class Script:
 
         Raises UnavailableError when Redis does not answer.
         """
-        limit = None if isinstance(redis, CommandPipe) else within
-        return cast("list[str]", await answered(self._run(redis, keys, args), within=limit))
+        told = self._run(redis, keys, args)
+        if isinstance(redis, CommandPipe):
+            return cast("list[str]", await translated(told))
+        return cast("list[str]", await answered(told, within=within))
 
     async def _run(
         self, redis: Redis | CommandPipe, keys: Sequence[str], args: Sequence[str | int]

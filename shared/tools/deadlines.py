@@ -52,18 +52,20 @@ async def await_within(seconds: float, work: Callable[[], Awaitable[T]]) -> Endi
 
     Cancelling the caller cancels the work. One that ignores its cancellation is left behind and logged.
     """
-    task = asyncio.create_task(_guarded(work))
+    loop = asyncio.get_running_loop()
+    settled: asyncio.Future[Ending[T]] = loop.create_future()
+    task = asyncio.create_task(_settle(settled, work))
+    deadline = loop.call_later(seconds, _set, settled, TimedOut())
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        ending = await settled
     except asyncio.CancelledError:
         await _stop(task)
         raise
-    if not done:
+    finally:
+        deadline.cancel()
+    if isinstance(ending, TimedOut):
         await _stop(task)
-        return TimedOut()
-    if task.cancelled():  # the work raised CancelledError itself: nobody cancelled us
-        return Raised(error=asyncio.CancelledError())
-    return task.result()
+    return ending
 
 
 async def run_in_thread_within(seconds: float, work: Callable[[], T]) -> Ending[T]:
@@ -74,10 +76,6 @@ async def run_in_thread_within(seconds: float, work: Callable[[], T]) -> Ending[
     settled: asyncio.Future[Ending[T]] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(ending: Ending[T]) -> None:
-        if not settled.done():
-            settled.set_result(ending)
-
     def run() -> None:
         try:
             ending: Ending[T] = Returned(value=context.run(work))
@@ -86,7 +84,7 @@ async def run_in_thread_within(seconds: float, work: Callable[[], T]) -> Ending[
         finally:
             _slots.release()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, ending)
+            loop.call_soon_threadsafe(_set, settled, ending)
 
     try:
         threading.Thread(target=run, name="tool", daemon=True).start()
@@ -100,13 +98,22 @@ async def run_in_thread_within(seconds: float, work: Callable[[], T]) -> Ending[
         return TimedOut()
 
 
-async def _guarded(work: Callable[[], Awaitable[T]]) -> Ending[T]:
+async def _settle(settled: asyncio.Future[Ending[T]], work: Callable[[], Awaitable[T]]) -> None:
     try:
-        return Returned(value=await work())
-    except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        ending: Ending[T] = Returned(value=await work())
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except asyncio.CancelledError as error:
+        _set(settled, Raised(error=error))  # where nobody cancelled us: the work raised it itself
         raise
     except BaseException as error:  # also SystemExit: a tool must not decide about the process
-        return Raised(error=error)
+        ending = Raised(error=error)
+    _set(settled, ending)
+
+
+def _set(settled: asyncio.Future[Ending[T]], ending: Ending[T]) -> None:
+    if not settled.done():
+        settled.set_result(ending)
 
 
 async def _stop(task: asyncio.Task[T]) -> None:
