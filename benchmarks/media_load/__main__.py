@@ -17,8 +17,10 @@ from emulators.local.errors import LocalStackError
 from emulators.redis_server import RedisUnavailableError
 
 OURS = "Sidetone worker"
+FLOOR = "floor"
 _TITLES = {
-    "floor": "floor: picows, bytes sliced",
+    FLOOR: "floor: picows, bytes sliced",
+    OURS: OURS,
     "sliced": "aiohttp, text sliced, uvloop",
     "naive": "aiohttp, json and base64",
 }
@@ -40,9 +42,14 @@ def main(arguments: list[str]) -> int:
         return 1
     machine = this_machine()
     work = run_directory() / "benchmarks" / "work" / "media"
-    makers: dict[str, Maker] = {OURS: lambda exchange: Worker(exchange, work / "ours", usable[0])}
-    for name in _TITLES:
-        makers[name] = lambda exchange, name=name: Bridge(exchange, name, work, usable[0])
+    makers: dict[str, Maker] = {
+        name: lambda exchange, name=name: (
+            Worker(exchange, work / "ours", usable[0])
+            if name == OURS
+            else Bridge(exchange, name, work, usable[0])
+        )
+        for name in _TITLES
+    }
     try:
         with on_core(usable[1]):
             figures = _run(makers, plan)
@@ -62,22 +69,31 @@ def _run(makers: dict[str, Maker], plan: Plan) -> list[Figures]:
 
     gc.collect()
     gc.freeze()
-    told = measure(makers, plan, ours=OURS, tell=lambda what: print(what, file=sys.stderr, flush=True))
-    return uvloop.run(told)
+
+    def tell(what: str) -> None:
+        print(what, file=sys.stderr, flush=True)
+
+    return uvloop.run(measure(makers, plan, ours=OURS, floor=FLOOR, tell=tell))
 
 
 def as_markdown(figures: list[Figures]) -> list[str]:
-    floor = next((one.load.cpu_ms for one in figures if one.name == "floor" and not one.failed), 0.0)
+    floors = {
+        load.calls: load.cpu_ms
+        for one in figures
+        if one.name == FLOOR and not one.failed
+        for load in (one.load, *one.many)
+    }
     lines = [
-        "| | calls | CPU ms of a call's second | times the floor | core busy | p50 ms | p99 ms | late |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| | calls | CPU ms of a call's second | times the floor | core busy | ends busy "
+        "| p50 ms | p99 ms | late |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for one in figures:
         title = _TITLES.get(one.name, one.name)
         if one.failed:
-            lines.append(f"| {title} | | failed: {one.failed} | | | | | |")
+            lines.append(f"| {title} | | failed: {one.failed} | | | | | | |")
             continue
-        lines += [_row(title, load, floor) for load in (one.load, *one.many)]
+        lines += [_row(title, load, floors.get(load.calls, 0.0)) for load in (one.load, *one.many)]
     for one in figures:
         if one.stops_ms:
             told = f"p50 {percentile(one.stops_ms, 50):.2f} ms, p99 {percentile(one.stops_ms, 99):.2f} ms"
@@ -87,7 +103,7 @@ def as_markdown(figures: list[Figures]) -> list[str]:
 
 def _row(title: str, load: Load, floor: float) -> str:
     times = f"{load.cpu_ms / floor:.2f}" if floor else ""
-    busy = f"{percentile(load.busy, 50):.0%}"
+    busy = f"{percentile(load.busy, 50):.0%} | {percentile(load.ends_busy, 50):.0%}"
     delays = f"{load.latency_ms(50):.2f} | {load.latency_ms(99):.2f}"
     return f"| {title} | {load.calls} | {load.cpu_ms:.2f} | {times} | {busy} | {delays} | {load.late} |"
 
@@ -98,6 +114,7 @@ def as_json(figures: list[Figures]) -> list[dict[str, object]]:
             "calls": load.calls,
             "cpu_ms_a_call_second": round(load.cpu_ms, 3),
             "core_busy": round(percentile(load.busy, 50), 3),
+            "ends_busy": round(percentile(load.ends_busy, 50), 3),
             "p50_ms": round(load.latency_ms(50), 3),
             "p99_ms": round(load.latency_ms(99), 3),
             "late_frames": load.late,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,18 +24,20 @@ Maker = Callable[[Exchange], Subject]
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """calls: at a time, in `rounds` windows of `window_s` a subject, in turns. many: with how many calls the
-    worker is looked at alone, for `many_s`. interruptions: of each call, a second apart."""
+    worker and the floor are looked at beyond that, in windows of `many_s`. interruptions: of each call, a
+    second apart."""
 
     calls: int
     rounds: int
     window_s: float
     many: tuple[int, ...]
+    many_rounds: int
     many_s: float
     interruptions: int = 4
 
 
-FULL = Plan(calls=50, rounds=8, window_s=2.0, many=(100, 200), many_s=10.0)
-QUICK = Plan(calls=50, rounds=3, window_s=1.0, many=(200,), many_s=3.0)
+FULL = Plan(calls=50, rounds=8, window_s=2.0, many=(100, 200), many_rounds=4, many_s=3.0)
+QUICK = Plan(calls=50, rounds=3, window_s=1.0, many=(200,), many_rounds=2, many_s=1.5)
 
 
 @dataclass(kw_only=True)
@@ -44,6 +47,7 @@ class Load:
     calls: int
     cpu_ms_a_second: list[float] = field(default_factory=list[float])
     busy: list[float] = field(default_factory=list[float])
+    ends_busy: list[float] = field(default_factory=list[float])
     latencies_ms: list[float] = field(default_factory=list[float])
     late: int = 0
 
@@ -68,9 +72,10 @@ class Figures:
 
 
 async def measure(
-    makers: Mapping[str, Maker], plan: Plan, *, ours: str, tell: Callable[[str], None]
+    makers: Mapping[str, Maker], plan: Plan, *, ours: str, floor: str, tell: Callable[[str], None]
 ) -> list[Figures]:
-    """Measure all subjects, then what `ours` can hold, and how soon it lets the agent be interrupted."""
+    """Measure all subjects; how soon `ours` lets the agent be interrupted; and what it can hold, beside what
+    the `floor` can, for neither can hold more than this machine and the two ends let it."""
     figures = {name: Figures(name=name, load=Load(calls=plan.calls)) for name in makers}
     async with AsyncExitStack() as stack:
         running: dict[str, Subject] = {}
@@ -88,12 +93,15 @@ async def measure(
                 await _window(subject, figures[name].load, plan.window_s)
         if ours in running:
             await _barge_in(running[ours], figures[ours], plan)
-            for calls in plan.many:
-                tell(f"{calls} calls, {ours} alone")
-                await running[ours].hold(calls)
-                load = Load(calls=calls)
-                await _window(running[ours], load, plan.many_s)
-                figures[ours].many.append(load)
+        compared = {name: running[name] for name in (floor, ours) if name in running}
+        for calls in plan.many:
+            tell(f"{calls} calls, {', '.join(compared)} in turns")
+            for name, subject in compared.items():
+                await subject.hold(calls)
+                figures[name].many.append(Load(calls=calls))
+            for _ in range(plan.many_rounds):
+                for name, subject in compared.items():
+                    await _window(subject, figures[name].many[-1], plan.many_s)
     return list(figures.values())
 
 
@@ -103,7 +111,7 @@ async def _window(subject: Subject, load: Load, seconds: float) -> None:
     await asyncio.sleep(_LEAD_S)
     exchange.figures.reset()
     loop = asyncio.get_running_loop()
-    before, began = cpu_seconds(subject.process), loop.time()
+    before, ours_before, began = cpu_seconds(subject.process), time.process_time(), loop.time()
     await asyncio.sleep(seconds)
     spent, took = cpu_seconds(subject.process) - before, loop.time() - began
     carried = len(exchange.figures.latencies_ms)
@@ -112,6 +120,7 @@ async def _window(subject: Subject, load: Load, seconds: float) -> None:
     # By the frames that came through: a bridge that is behind must not look cheap.
     load.cpu_ms_a_second.append(spent / carried * FRAMES_A_SECOND * 1000)
     load.busy.append(spent / took)
+    load.ends_busy.append((time.process_time() - ours_before) / took)
     load.latencies_ms += exchange.figures.latencies_ms
     load.late += exchange.figures.late
     exchange.be_silent()

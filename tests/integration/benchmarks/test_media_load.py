@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is measure
 
 
 async def test_calls_pass_the_worker_and_a_bridge_and_their_costs_are_told(tmp_path: Path) -> None:
-    plan = Plan(calls=2, rounds=2, window_s=0.2, many=(3,), many_s=0.2, interruptions=1)
+    plan = Plan(calls=2, rounds=2, window_s=0.2, many=(3,), many_rounds=1, many_s=0.2, interruptions=1)
     core = cores()[0]
     ours, naive, unknown = figures = await measure(
         {
@@ -27,14 +27,15 @@ async def test_calls_pass_the_worker_and_a_bridge_and_their_costs_are_told(tmp_p
         },
         plan,
         ours=OURS,
+        floor="naive",
         tell=lambda _: None,
     )
     assert (ours.failed, naive.failed) == ("", "")
     assert "unknown did not start" in unknown.failed
-    for load in (ours.load, naive.load, *ours.many):
+    for load in (ours.load, naive.load, *ours.many, *naive.many):
         assert load.cpu_ms > 0
         assert load.latency_ms(50) > 0
-    assert [load.calls for load in ours.many] == [3]
+    assert [load.calls for load in (*ours.many, *naive.many)] == [3, 3]
     assert len(ours.stops_ms) == plan.calls, "each interruption was answered by StopAudio"
     table = "\n".join(as_markdown(figures))
     assert f"| {OURS} | 3 |" in table
