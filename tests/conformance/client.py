@@ -20,9 +20,12 @@ import aiohttp
 from shared.agents.catalog import AgentCatalog, load_agents
 from shared.agents.mcp_section import McpServerSection, mcp_servers
 from shared.mcp.credentials import SecretStore
+from shared.mcp.durable import durable_tool
 from shared.mcp.pool import McpPool
+from shared.tools.approval import Approval
+from shared.tools.approval_gate import ApprovalAsked
 from shared.tools.context import ToolContext
-from shared.tools.execution import run_tool
+from shared.tools.execution import ToolOutcome, attempt_tool
 
 AGENTS = Path(__file__).parents[1] / "support" / "desk_agents"
 EXAMPLES: Mapping[str, object] = {"number": 5, "integer": 5, "string": "text", "boolean": True}
@@ -42,7 +45,8 @@ async def main(url: str) -> None:
     servers = mcp_servers({"s": McpServerSection.model_validate(section)})
     agent = replace(load_agents(AGENTS).get("desk"), tools={}, mcp_servers=servers)
     environment = {"CONFORMANCE_SECRET": str(given.get("client_secret", ""))}
-    pool = McpPool(secrets=SecretStore(environment, ""), environment=environment, wait_s=20)
+    secrets = SecretStore(environment, "")
+    pool = McpPool(secrets=secrets, environment=environment, wait_s=20)
     try:
         ready = await pool.equipped(AgentCatalog({"desk": agent}))
         tools = ready.get("desk").tools
@@ -63,8 +67,14 @@ async def main(url: str) -> None:
             context = ToolContext(
                 session_id="ses_1", tool_call_id=f"call_{number}", idempotency_key=f"k{number}", agent="desk"
             )
-            outcome = await run_tool(tool, json.dumps(arguments), context)
-            print(tool.name, outcome.status.value, outcome.output[:300])
+            outcome = await attempt_tool(tool, json.dumps(arguments), context)
+            if isinstance(outcome, ApprovalAsked):  # and somebody approves at once
+                approved = replace(context, approval=Approval(approval_id="apr_1", by="Ruth"))
+                durable = durable_tool(agent, tool.name, secrets, environment)
+                assert durable is not None
+                outcome = await attempt_tool(durable, json.dumps(arguments), approved)
+            if isinstance(outcome, ToolOutcome):
+                print(tool.name, outcome.status.value, outcome.output[:300])
     finally:
         await pool.close()
 
