@@ -24,7 +24,6 @@ from shared.mcp.questions import Questions
 from shared.mcp.server import HttpEndpoint, McpServer
 from shared.mcp.tools import GRACE_S, can_wait, refusal, told
 from shared.session.log import ToolExecution
-from shared.session.model import FactValue
 from shared.telemetry.logs import get_logger
 from shared.tools.approval import ApprovalNeededError
 from shared.tools.context import ToolContext
@@ -128,7 +127,7 @@ class _DurableCall:
             async with asyncio.timeout(spec.timeout_s * 2), AsyncExitStack() as stack:
                 client = await open_client(stack, spec, url, self._secrets, asked=questions.asked)
                 tool = await self._listed(client)
-                filled = {**arguments, **_known(server, context, tool.input_schema)}
+                filled = _filled(server, arguments, context, tool.input_schema)
 
                 async def call(inputs: types.InputResponses | None, state: str | None) -> Answer:
                     return await call_tool(
@@ -158,12 +157,21 @@ class _DurableCall:
         raise McpError("tool_gone", f"The service {server.name} has no such tool any more.", counts=False)
 
 
-def _known(server: McpServer, context: ToolContext, schema: Mapping[str, object]) -> dict[str, FactValue]:
-    """Return what the session fills in; the tool does not run before its facts are known."""
+def _filled(
+    server: McpServer, arguments: Mapping[str, object], context: ToolContext, schema: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the arguments with what the session fills in.
+
+    The tool began with its facts known. One that was forgotten since is left out, whatever the model says:
+    the server misses it.
+    """
     properties = schema.get("properties")
     known = {argument: context.facts.get(fact) for argument, fact in server.arguments.items()}
     return {
-        argument: value
-        for argument, value in known.items()
-        if value is not None and isinstance(properties, Mapping) and argument in properties
+        **{argument: value for argument, value in arguments.items() if argument not in known},
+        **{
+            argument: value
+            for argument, value in known.items()
+            if value is not None and isinstance(properties, Mapping) and argument in properties
+        },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,9 +14,11 @@ from aiohttp import web
 from shared.mcp.credentials import SecretStore
 from shared.mcp.durable import durable_tool
 from shared.session.log import ToolStatus
+from shared.session.model import FactValue
 from shared.tools.approval import Approval
 from shared.tools.approval_gate import ApprovalAsked
 from shared.tools.execution import ToolOutcome, attempt_tool
+from shared.tools.facts import Facts
 from tests.integration.mcp.conftest import SECRETS, Desk, MakeDesk, context
 from tests.support.asking_mcp_server import AskingMcpServer
 from tests.support.mcp_server import text_result, tool
@@ -100,6 +103,19 @@ async def test_whatever_a_server_answers_behind_its_question_it_has_asked(desk: 
 
         server.on_call = no_result
         assert isinstance(await inline(desk(billing={"url": server.url}), "billing__pay"), ApprovalAsked)
+
+
+@pytest.mark.parametrize(("facts", "sent"), [({"member_id": "4829"}, {"member_id": "4829"}), ({}, {})])
+async def test_what_the_session_fills_in_is_never_the_models(
+    desk: MakeDesk, facts: dict[str, FactValue], sent: object
+) -> None:
+    async with AskingMcpServer(tool("pay", {"member_id": {"type": "string"}})) as server:
+        line = desk(billing={"url": server.url, "arguments": {"member_id": "member_id"}})
+        found = durable_tool(next(iter(line.agents)), "billing__pay", SecretStore(SECRETS, ""), SECRETS)
+        assert found is not None
+        later = replace(context(), facts=Facts(facts))  # the caller may have been somebody else meanwhile
+        assert isinstance(await attempt_tool(found, '{"member_id": "5731"}', later), ApprovalAsked)
+        assert server.calls[-1]["arguments"] == sent
 
 
 async def test_a_tool_that_is_gone_when_it_is_called_again_says_so(desk: MakeDesk) -> None:
