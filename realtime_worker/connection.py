@@ -8,6 +8,7 @@ from collections.abc import Callable
 from realtime_worker.attachment import Attachment
 from realtime_worker.commits import until_redis_answers
 from realtime_worker.conversation.setup import Phase
+from realtime_worker.conversation.wire import Event
 from realtime_worker.deadline import Deadline
 from realtime_worker.departures import LOOKED_AT, was_handed_over
 from realtime_worker.effect_queue import EffectQueue
@@ -32,6 +33,8 @@ class Connection:
 
     __slots__ = (
         "_attachment",
+        "_broke",
+        "_configuring",
         "_conversation",
         "_deadline",
         "_effects",
@@ -39,6 +42,7 @@ class Connection:
         "_line",
         "_services",
         "_session",
+        "_watchdog",
         "spare",
     )
 
@@ -52,8 +56,10 @@ class Connection:
         deadline: Deadline,
         *,
         prepared: Callable[[bool], None],
+        broke: Callable[[Exception], None],
     ) -> None:
-        """prepared: told whether the next provider session could be opened."""
+        """prepared: told whether the next provider session could be opened. broke: told what fails where no
+        task of ours waits for it."""
         self._services = services
         self._session: Session = task.session
         self._conversation = task.conversation
@@ -61,6 +67,9 @@ class Connection:
         self._line = line
         self._effects = effects
         self._deadline = deadline
+        self._broke = broke
+        self._configuring = False
+        self._watchdog: asyncio.TimerHandle | None = None
         self._attachment = Attachment(
             services.provider,
             task.session,
@@ -87,13 +96,15 @@ class Connection:
             effects.put(self._conversation.opened(now_ms()))
             self._deadline.may_have_moved()
             # A service that never confirms the configuration is as good as unreachable.
-            watchdog = asyncio.get_running_loop().call_later(
+            self._configuring = True
+            self._watchdog = asyncio.get_running_loop().call_later(
                 self._services.settings.attach_timeout_s, self._give_up_configuring, socket
             )
             try:
-                await self._read(socket, watchdog)
+                await self._read(socket)
             finally:
-                watchdog.cancel()
+                self._watchdog.cancel()
+                self._watchdog = None
                 if self._line is not None:
                     self._line.stop_listening()
             _log.info("connection closed", extra={"close_code": socket.close_code or 0})
@@ -101,33 +112,56 @@ class Connection:
             self._conversation.lost()
             effects.drop_sends()
 
+    def stop(self) -> None:
+        """Take nothing more of what comes."""
+        if self._effects.socket is not None:
+            self._effects.socket.give_to(None)
+
     async def close(self) -> None:
         """Give the connection up, and the one that waits; safe to call twice."""
         await self.spare.close()
         if self._effects.socket is not None:
             await self._effects.socket.close()
 
-    async def _read(self, socket: ProviderSocket, watchdog: asyncio.TimerHandle) -> None:
-        conversation, guard, line = self._conversation, self._guard, self._line
-        configuring = True
-        async for event in socket.events():
-            at = now_ms()
-            effects = conversation.provider_event(event, at)
-            if broken := guard.heard(event):
-                rule, response_id = broken
-                tripped = conversation.guardrail_tripped(rule.name, response_id, rule.instead, at)
-                effects = [*effects, *tripped]
-            self._deadline.may_have_moved()
-            if effects:
-                self._effects.put(effects)
-                if self._effects.full:
-                    await self._effects.room()
-            if configuring and conversation.phase is not Phase.CONFIGURING:
-                configuring = False
-                watchdog.cancel()
-                self._attachment.confirmed()
-                if line is not None:
-                    line.listen_with(socket)
+    async def _read(self, socket: ProviderSocket) -> None:
+        socket.give_to(self._take)
+        async for event in socket.events():  # those that could not be taken as they came
+            if self._effects.full:
+                await self._effects.room()
+            self._hear(event, socket)
+
+    def _take(self, event: Event) -> bool:
+        """Take an event in the step of the event loop in which it came: no task has to wake up for it."""
+        socket = self._effects.socket
+        if self._effects.full or socket is None:
+            return False
+        try:
+            self._hear(event, socket)
+        except Exception as error:  # would else reach nobody but the socket
+            self._broke(error)
+        return True
+
+    def _hear(self, event: Event, socket: ProviderSocket) -> None:
+        conversation = self._conversation
+        at = now_ms()
+        effects = conversation.provider_event(event, at)
+        if broken := self._guard.heard(event):
+            rule, response_id = broken
+            tripped = conversation.guardrail_tripped(rule.name, response_id, rule.instead, at)
+            effects = [*effects, *tripped]
+        if effects:
+            self._effects.put(effects)
+        self._deadline.may_have_moved()
+        if self._configuring and conversation.phase is not Phase.CONFIGURING:
+            self._configured(socket)
+
+    def _configured(self, socket: ProviderSocket) -> None:
+        self._configuring = False
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._attachment.confirmed()
+        if self._line is not None:
+            self._line.listen_with(socket)
 
     def _give_up_configuring(self, socket: ProviderSocket) -> None:
         if self._conversation.phase is Phase.CONFIGURING and socket is self._effects.socket:

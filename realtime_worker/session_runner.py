@@ -118,7 +118,14 @@ class SessionRunner:
             context=context,
         )
         self._connection = Connection(
-            services, task, self._guard, self._line, self._effects, self._deadline, prepared=self._prepared
+            services,
+            task,
+            self._guard,
+            self._line,
+            self._effects,
+            self._deadline,
+            prepared=self._prepared,
+            broke=self._broke,
         )
         self._inbox = OccasionalWork(self._read_inbox, self._broke, context)
         self._inbox_cursor = session.inbox_cursor
@@ -206,6 +213,7 @@ class SessionRunner:
             self._broke(error)
 
     def _stop_listening(self) -> None:
+        self._connection.stop()
         self._inbox.cancel()
         for task in (self._reading, self._absence):
             if task is not None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from shared.errors import SidetoneError
-from shared.providers.protocol import ProviderSocket
+from shared.providers.protocol import EventTaker, ProviderSocket
 from shared.telemetry.logs import get_logger
 
 # What a session says before it is configured is its greeting and little else.
@@ -77,6 +77,7 @@ class _Taken:
     def __init__(self, socket: ProviderSocket, early: list[dict[str, object]]) -> None:
         self._socket = socket
         self._early = early
+        self._taker: EventTaker | None = None
         self.send = socket.send
         self.send_audio = socket.send_audio
         self.play_to = socket.play_to
@@ -91,8 +92,15 @@ class _Taken:
     def free(self) -> bool:
         return self._socket.free
 
+    def give_to(self, taker: EventTaker | None) -> None:
+        self._taker = taker
+        if not self._early:
+            self._socket.give_to(taker)
+
     async def events(self) -> AsyncIterator[dict[str, object]]:
-        for event in self._early:
+        early, self._early = self._early, []
+        for event in early:
             yield event
+        self._socket.give_to(self._taker)
         async for event in self._socket.events():
             yield event

@@ -41,6 +41,9 @@ AudioSink: TypeAlias = Callable[[AudioSource, bytes], None]
 EventListener: TypeAlias = Callable[[Mapping[str, object]], None]
 """Is told of an event as soon as it came."""
 
+EventTaker: TypeAlias = Callable[[Mapping[str, object]], bool]
+"""Takes an event as soon as it came; returns False where there is no room for what it may cause."""
+
 
 class ProviderSocket(Protocol):
     """A connection that carries a call's events. One reader, any number of senders."""
@@ -71,6 +74,13 @@ class ProviderSocket(Protocol):
 
     def tell_words(self, wanted: bool) -> None:
         """Say whether `response.output_audio_transcript.delta` is wanted: at first it is not."""
+        ...
+
+    def give_to(self, taker: EventTaker | None) -> None:
+        """Give events to `taker` from now on, in the step of the event loop in which they come.
+
+        What it does not take is yielded by `events`, and so is what comes behind that until it was.
+        """
         ...
 
     def events(self) -> AsyncIterator[dict[str, object]]:

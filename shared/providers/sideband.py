@@ -17,7 +17,7 @@ import orjson
 from shared.errors import UnavailableError
 from shared.prompt_websocket import PromptReading, masked_text
 from shared.providers.failures import failure_of, unreachable
-from shared.providers.protocol import AudioSink, AudioSource, EventListener
+from shared.providers.protocol import AudioSink, AudioSource, EventListener, EventTaker
 
 _log = logging.getLogger("sidetone.providers.sideband")
 
@@ -52,9 +52,11 @@ UNREAD = frozenset(
     }
 )
 _WORDS = b"response.output_audio_transcript.delta"
-_WITH_WORDS = UNREAD - {_WORDS}
+# The service writes the type first, and types have no escapes; frames of other shapes are decoded.
 _TYPE_FIRST = b'{"type":"'
 _TYPE_AT = len(_TYPE_FIRST)
+_UNREAD_FRAMES = frozenset(_TYPE_FIRST + kind for kind in UNREAD)  # as they begin, up to the type's end
+_UNREAD_WITH_WORDS = _UNREAD_FRAMES - {_TYPE_FIRST + _WORDS}
 _AUDIO_FIRST = b'{"type":"response.output_audio.delta"'
 _SOURCE = b'"response_id":'
 _DELTA = b'"delta":"'
@@ -101,7 +103,8 @@ class SidebandSocket:
         self._backlog = socket.transport.get_write_buffer_size
         self._sink: AudioSink | None = None
         self._listener: EventListener | None = None
-        self._unread = UNREAD
+        self._taker: EventTaker | None = None
+        self._unread = _UNREAD_FRAMES
         self._source = AudioSource(response_id="", item_id="", content_index=0)
         self._written_source = b""  # from the response's id to where the audio begins
         self._source_at = 0
@@ -132,7 +135,10 @@ class SidebandSocket:
         self._sink, self._listener = sink, listener
 
     def tell_words(self, wanted: bool) -> None:
-        self._unread = _WITH_WORDS if wanted else UNREAD
+        self._unread = _UNREAD_WITH_WORDS if wanted else _UNREAD_FRAMES
+
+    def give_to(self, taker: EventTaker | None) -> None:
+        self._taker = taker
 
     async def events(self) -> AsyncIterator[dict[str, object]]:
         receive = self._socket.receive
@@ -148,15 +154,14 @@ class SidebandSocket:
                 elif message.type in _OVER:
                     break
         finally:
-            self._sink = self._listener = None
+            self._sink = self._listener = self._taker = None
 
     async def close(self) -> None:
-        self._sink = self._listener = None
+        self._sink = self._listener = self._taker = None
         await self._socket.close()
 
     def _read(self, frame: bytes) -> dict[str, object] | None:
         """Return the event in a frame that is for whoever iterates over them; what is not, is done here."""
-        # The service writes the type first, and types have no escapes; other shapes are decoded.
         sink = self._sink
         if sink is not None and frame.startswith(_AUDIO_FIRST):
             # What audio belongs to is written the same in all frames of a content.
@@ -167,13 +172,14 @@ class SidebandSocket:
                     return None
             sink(*self._other_audio(frame))
             return None
-        kind = frame[_TYPE_AT : frame.find(b'"', _TYPE_AT)]
-        if kind in self._unread and frame.startswith(_TYPE_FIRST):
+        if frame[: frame.find(b'"', _TYPE_AT)] in self._unread:
             return None
         event = _decode(frame)
-        if event is not None and self._listener is not None:
+        if event is None:
+            return None
+        if self._listener is not None:
             self._listener(event)
-        return event
+        return None if self._taker is not None and self._taker(event) else event
 
     def _other_audio(self, frame: bytes) -> tuple[AudioSource, bytes]:
         """Return the audio in a frame that is not written like the one before, and learn how it is."""

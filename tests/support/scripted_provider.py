@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TypeAlias
 
-from shared.providers.protocol import AudioSink, AudioSource, ClientSecret, CreatedCall, EventListener
+from shared.providers.protocol import (
+    AudioSink,
+    AudioSource,
+    ClientSecret,
+    CreatedCall,
+    EventListener,
+    EventTaker,
+)
 
 
 class ScriptedSocket:
@@ -47,6 +54,9 @@ class ScriptedSocket:
 
     def play_to(self, sink: AudioSink, listener: EventListener) -> None:
         self._sink, self._listener = sink, listener
+
+    def give_to(self, taker: EventTaker | None) -> None:
+        """All is yielded."""
 
     def tell_words(self, wanted: bool) -> None:
         """All events are told anyway."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from realtime_worker.media.acs_framing import AcsFraming
 from realtime_worker.media.caller_line import HEARD_KEPT_MS, OVER, SAID_KEPT_MS, CallerLine
 from shared.errors import UnavailableError
-from shared.providers.protocol import AudioSink, AudioSource, EventListener
+from shared.providers.protocol import AudioSink, AudioSource, EventListener, EventTaker
 from tests.support.eventually import eventually
 
 FRAME = base64.b64encode(bytes(960))
@@ -51,6 +51,9 @@ class Service:
 
     def play_to(self, sink: AudioSink, listener: EventListener) -> None:
         raise AssertionError("that is the runner's")
+
+    def give_to(self, taker: EventTaker | None) -> None:
+        """All is yielded."""
 
     def tell_words(self, wanted: bool) -> None:
         raise AssertionError("that is the runner's")

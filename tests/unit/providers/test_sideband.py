@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from socket import SHUT_RDWR
 
@@ -206,6 +206,33 @@ async def test_the_agents_words_are_told_as_they_come_to_who_wants_them(wanted: 
         socket.tell_words(wanted)
         told = [event["type"] async for event in socket.events()]
     assert told == [*([delta] if wanted else []), "response.done"]
+
+
+async def test_events_are_taken_as_they_come_and_yielded_in_their_place_while_there_is_no_room() -> None:
+    told: list[tuple[str, object]] = []
+    told_all = asyncio.Event()
+
+    async def behaviour(socket: web.WebSocketResponse) -> None:
+        for number in range(9):
+            await socket.send_str(f'{{"type":"told","number":{number}}}')
+        await told_all.wait()
+        await socket.send_str('{"type":"told","number":9}')
+        await socket.close()
+
+    def take(event: Mapping[str, object]) -> bool:
+        if event["number"] in {3, 4, 7}:
+            return False
+        told.append(("taken", event["number"]))
+        if event["number"] == 8:
+            told_all.set()
+        return True
+
+    async with connected(behaviour) as socket:
+        socket.give_to(take)
+        async for event in socket.events():
+            told.append(("yielded", event["number"]))
+    assert [number for _, number in told] == list(range(10))
+    assert {number for how, number in told if how == "yielded"} == {3, 4, 7}
 
 
 async def test_audio_of_the_caller_goes_out_as_it_came() -> None:
