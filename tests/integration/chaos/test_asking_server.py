@@ -15,6 +15,7 @@ from shared.security.tokens import TokenRing
 from shared.session.log import (
     AgentTurn,
     ApprovalRequested,
+    Attached,
     ToolCalled,
     ToolExecution,
     ToolFinished,
@@ -108,11 +109,16 @@ async def test_what_the_server_of_an_inline_tool_asks_is_decided_by_a_person(tmp
             asked = await desk.waiting()
             assert (asked["tool"], asked["question"]) == ("billing__pay", "Pay 250 dollars?")
             assert orjson.loads(asked["arguments"]) == {"order": "471100"}
-            await fleet.say(call, "what time is it")
-            await desk.hears("It is noon.")
             assert server.runs == []
             worker.signal(signal.SIGKILL)  # the next one has to know that the call is durable by now
             await asyncio.gather(worker.ended(), fleet.start_worker())
+            await fleet.logs.wait(
+                lambda: any(attached.epoch > 1 for attached in desk.logged(Attached)),
+                within=30,
+                what="the next worker attached",
+            )
+            await fleet.say(call, "what time is it")
+            await desk.hears("It is noon.")
             await desk.decide("approve", "")
             await desk.hears("Order 471100 is paid.")
 
