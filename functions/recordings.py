@@ -54,19 +54,20 @@ async def stop_recording(needs: Dependencies, session: Session) -> None:
     from shared.telemetry.logs import get_logger
 
     try:
-        await _adjust(needs, session.session_id)
+        if (await _recording(needs, session.session_id)).wishes:
+            await _adjust(needs, session.session_id, over=True)
     except SidetoneError as error:
         if error.code == _BUSY:
             raise
         get_logger("functions.calls").warning("recording_not_stopped", extra={"code": error.code})
 
 
-async def _adjust(needs: Dependencies, session_id: str) -> bool:
+async def _adjust(needs: Dependencies, session_id: str, *, over: bool = False) -> bool:
     """Bring the recording to what the log wants, which may change meanwhile; return whether it changed.
 
-    Raises UnavailableError while somebody else is at it, or while the carrier fails.
+    over: the session is, though its record may not say so yet. Raises UnavailableError while somebody else is
+    at it, or while the carrier fails.
     """
-    from shared.session.call_recording import call_recording
     from shared.store.deliveries import Claimed, Deliveries
 
     lock = Deliveries(needs.redis)
@@ -76,27 +77,33 @@ async def _adjust(needs: Dependencies, session_id: str) -> bool:
     try:
         for step in range(_STEPS):
             session = await needs.sessions.get(session_id)
-            entries = [logged.entry for logged in await needs.log.read_all(session_id)]
-            if not await _step(needs, session, call_recording(entries)):
+            recording = await _recording(needs, session_id)
+            if not await _step(needs, session, recording, live=session.live and not over):
                 return step > 0
         return True
     finally:
         await lock.release(_LOCK, session_id, claim)
 
 
-async def _step(needs: Dependencies, session: Session, recording: CallRecording) -> bool:
+async def _recording(needs: Dependencies, session_id: str) -> CallRecording:
+    from shared.session.call_recording import call_recording
+
+    return call_recording(logged.entry for logged in await needs.log.read_all(session_id))
+
+
+async def _step(needs: Dependencies, session: Session, recording: CallRecording, *, live: bool) -> bool:
     """Do the next thing that is to be done, and log it; return whether there was one."""
     from functions.carriers import leg_of
     from shared.session.log import CallEventKind as Kind
 
     running = recording.recording_id
     if not running:
-        if not session.live or not recording.wanted or recording.failed:
+        if not live or not recording.wanted or recording.failed:
             return False
         return await _start(needs, session, recording)
     leg = leg_of(needs, session)
     unwanted = not recording.wanted and not recording.paused
-    if not session.live or (unwanted and recording.failed):  # what can't be paused must end
+    if not live or (unwanted and recording.failed):  # what can't be paused must end
         await leg.stop_recording(running)
         await _note(needs, session, Kind.RECORDING_STOPPED, recording_id=running)
         return True
