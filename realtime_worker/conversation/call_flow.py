@@ -163,8 +163,12 @@ class CallFlow:
         return [*self._announced(self._consent.tick(now_ms), now_ms), *self._end.tick(now_ms)]
 
     def _hold(self, call: ToolCalled) -> Refusal | None:
-        """Return why no tool but the one that takes the answer may run now, or None where all may."""
-        if self._consent.settled or call.name == RECORD_CONSENT:
+        """Return why no tool but the one that takes the answer may run now, or None where all may.
+
+        What a former agent has called is under that one's consent.
+        """
+        formers = call.agent not in ("", self._cast.role.agent)
+        if self._consent.settled or call.name == RECORD_CONSENT or formers:
             return None
         return Refusal(code="consent_missing", message=_ASK_FIRST)
 

@@ -22,6 +22,7 @@ from shared.session.log import (
     ConsentStep,
     HandedOver,
     LogEntry,
+    ToolCalled,
     ToolExecution,
     ToolFinished,
     TurnStatus,
@@ -445,6 +446,35 @@ def test_having_been_told_by_the_first_agent_is_no_consent_for_the_next_owner() 
     told = ConsentNoted(step=ConsentStep.ANNOUNCED, terms="rec", at_ms=3)
     scene = taken_over(roles(reception=TOLD, billing=ASKED), [told, HANDED])
     assert requests(scene) == [BOTH]
+
+
+def test_a_call_of_the_former_agent_goes_on_meanwhile() -> None:
+    call = ToolCalled(
+        tool_call_id="c0",
+        name="look_up",
+        arguments="{}",
+        execution=ToolExecution.INLINE,
+        response_id="r0",
+        agent="reception",
+        at_ms=1,
+    )
+    team = roles(billing=ASKED)
+    subject = setup_of(team, standing=AT_BILLING, unanswered=[call], history=(HANDED,), resumed=True)
+    scene = Scene(Conversation(subject))
+    scene.found_last(call_item("c1", TO_BILLING))
+    assert [run.tool_call_id for run in scene.wanted(RunInline)] == ["c0"]
+    assert requests(scene) == [BOTH]
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+def test_an_agent_whose_announcement_was_all_that_was_heard_goes_on(own_session: bool) -> None:
+    announced = ConsentNoted(step=ConsentStep.ANNOUNCED, terms="rec", at_ms=7)
+    history = [replace(HANDED, announce=""), turn(text=WORDS), announced]
+    scene = taken_over(roles(billing=TOLD), history, own_session=own_session)
+    if not own_session:
+        scene.found_last(message_item("a_r2", WORDS))
+    scene.wait(1_000)
+    assert requests(scene) == [""]
 
 
 # --- the handoff's words alone -------------------------------------------------------------------
