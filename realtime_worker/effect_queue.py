@@ -99,10 +99,10 @@ class EffectQueue:
                 self._sending.wake()
             else:
                 self._pending.append(effect)
-        if self._pending:
+        if self.full:
+            self._room.clear()
+        if not self._can_wait():
             self._work.wake()
-            if self.full:
-                self._room.clear()
 
     def look(self) -> None:
         """See again whether there is something to do."""
@@ -149,6 +149,7 @@ class EffectQueue:
 
     async def _look(self) -> None:
         if not self._stopped and not self._can_wait():
+            self._hurry = False
             await self._drain()
         self._drained()
 
@@ -175,8 +176,7 @@ class EffectQueue:
         """
         if not self._pending:
             return True
-        hurry, self._hurry = self._hurry or self.full, False
-        if hurry or not all(_is_patient(effect) for effect in self._pending):
+        if self._hurry or self.full or not all(map(_is_patient, self._pending)):
             return False
         if self._patience is None:
             self._patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._end_patience)

@@ -58,7 +58,7 @@ async def claim_forever(services: Services, roster: Roster) -> None:
 
 
 async def renew_forever(services: Services, roster: Roster) -> None:
-    """Keep the leases of what we hold, in one command; let go of what is no longer ours."""
+    """Keep the leases of what we hold, in few commands; let go of what is no longer ours."""
     settings = services.settings
     pause = settings.lease_renew_s
     while True:

@@ -1,8 +1,8 @@
 """Many callers' commands over one connection, as many at a time as there are.
 
 A command through the client's pool costs several times what Redis does for it: a connection is taken,
-checked, locked, timed and given back for each. Here the commands that wait go out in one write and the
-next ones collect while the replies come in. It is a faster way, not another one: whenever it does
+checked, locked, timed and given back for each. Here those of one moment go out in one write, and nobody waits
+for others' replies to be sent. It is a faster way, not another one: whenever it does
 not hold, the client's own is taken, with its retries. So a command may be repeated whose answer was lost,
 as the client does too.
 """
@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from typing import Protocol, cast
+from collections import deque
+from typing import NamedTuple, Protocol, cast
 
 import redis.exceptions as failures
 from hiredis import pack_command
@@ -30,6 +31,8 @@ _RECONNECT_S = 0.5
 class _Connection(Protocol):
     """What is used of redis-py's connection."""
 
+    socket_timeout: float | None
+
     async def connect(self) -> None: ...
 
     async def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...
@@ -43,16 +46,24 @@ class _PipeBrokenError(Exception):
     """The connection was lost; whether the command was carried out is not known."""
 
 
+class _Sent(NamedTuple):
+    """A command that is under way. overdue: breaks the pipe; only the last one of a write has it."""
+
+    reply: asyncio.Future[object]
+    overdue: asyncio.TimerHandle | None
+
+
 class CommandPipe:
     """A connection of its own beside the pool of `redis`. Close it before the client."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._waiting: list[tuple[bytes, asyncio.Future[object]]] = []
-        self._under_way: list[asyncio.Future[object]] = []
+        self._under_way: deque[_Sent] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._holds = False
+        self._late = False
 
     async def execute_command(self, *command: str | int) -> object:
         """Return Redis's reply; raise what the client raises, and TimeoutError when it takes too long."""
@@ -80,7 +91,9 @@ class CommandPipe:
         try:
             while True:
                 try:
+                    connection.socket_timeout = SOCKET_TIMEOUT_S
                     await connection.connect()
+                    connection.socket_timeout = None  # with one, each write would be a task of its own
                     self._holds = True
                     await self._carry(connection)
                 except (failures.RedisError, OSError) as error:
@@ -93,31 +106,68 @@ class CommandPipe:
             await connection.disconnect(nowait=True)
 
     async def _carry(self, connection: _Connection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch, self._waiting = self._waiting, []
-            self._under_way = [reply for _, reply in batch]
-            async with asyncio.timeout(SOCKET_TIMEOUT_S):
-                await connection.send_packed_command([packed for packed, _ in batch], check_health=False)
-                await self._read(connection)
+        """Write what waits while another task reads the replies. Raises RedisError or OSError in the end."""
+        self._late = False
+        reading = asyncio.create_task(self._read(connection), name="command pipe's replies")
+        reading.add_done_callback(lambda _: self._wake.set())
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                if self._late:
+                    raise failures.TimeoutError("Redis does not answer")
+                if reading.done():
+                    return reading.result()
+                batch, self._waiting = self._waiting, []
+                if batch:
+                    self._note(batch)
+                    async with asyncio.timeout(SOCKET_TIMEOUT_S):
+                        await connection.send_packed_command(
+                            [packed for packed, _ in batch], check_health=False
+                        )
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    def _note(self, batch: list[tuple[bytes, asyncio.Future[object]]]) -> None:
+        *others, (_, last) = batch
+        self._under_way.extend(_Sent(reply, None) for _, reply in others)
+        overdue = asyncio.get_running_loop().call_later(SOCKET_TIMEOUT_S, self._give_up)
+        self._under_way.append(_Sent(last, overdue))
+
+    def _give_up(self) -> None:
+        self._late = True
+        self._wake.set()
 
     async def _read(self, connection: _Connection) -> None:
-        for reply in self._under_way:
+        """Pass replies on, in the order of the commands."""
+        while True:
+            told, refusal = None, None
             try:
                 told = await connection.read_response(timeout=math.inf)
             except failures.ResponseError as error:
-                if not reply.done():
-                    reply.set_exception(error)
+                refusal = error
+            if not self._under_way:
+                raise failures.ConnectionError("Redis answers what nobody asked")
+            reply, overdue = self._under_way.popleft()
+            if overdue is not None:
+                overdue.cancel()
+            if reply.done():  # whoever asked has given up
+                continue
+            if refusal is None:
+                reply.set_result(told)
             else:
-                if not reply.done():
-                    reply.set_result(told)
+                reply.set_exception(refusal)
 
     def _break(self) -> None:
         """Have those that wait take the other way."""
         self._holds = False
-        stranded = [*self._under_way, *(reply for _, reply in self._waiting)]
-        self._waiting, self._under_way = [], []
+        stranded = [*(sent.reply for sent in self._under_way), *(reply for _, reply in self._waiting)]
+        for sent in self._under_way:
+            if sent.overdue is not None:
+                sent.overdue.cancel()
+        self._waiting = []
+        self._under_way.clear()
         for reply in stranded:
             if not reply.done():
                 reply.set_exception(_PipeBrokenError())

@@ -8,7 +8,10 @@ from typing import Self
 
 
 class LossyProxy:
-    """Passes everything on, until `lose_after` is set: so many answers later, one is cut off."""
+    """Passes everything on, until `lose_after` is set: so many answers later, one is cut off.
+
+    answering: while it is not set, answers wait.
+    """
 
     def __init__(self, redis_port: int) -> None:
         self._redis_port = redis_port
@@ -16,6 +19,8 @@ class LossyProxy:
         self._server: asyncio.Server | None = None
         self.lose_after: int | None = None
         self.lost = 0
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     @property
     def url(self) -> str:
@@ -51,6 +56,7 @@ class LossyProxy:
                     break
                 if self.lose_after is not None:
                     self.lose_after -= 1
+                await self.answering.wait()
                 writer.write(data)
                 await writer.drain()
         finally:

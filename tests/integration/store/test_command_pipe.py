@@ -109,6 +109,32 @@ async def test_an_answer_lost_with_the_connection_is_asked_for_again_and_the_wri
             await client.aclose()
 
 
+async def test_no_command_waits_for_the_answers_to_those_before_it(
+    redis_server: RunningRedis, redis_client: Redis
+) -> None:
+    async with LossyProxy(redis_server.port) as proxy:
+        client = connect(SimpleNamespace(redis_url=proxy.url))
+        pipe = CommandPipe(client)
+        try:
+            await connected(client, pipe)
+            proxy.answering.clear()
+            asked: list[asyncio.Task[object]] = []
+            for number in range(3):
+                asked.append(asyncio.create_task(pipe.execute_command("INCR", "pipe:count")))
+                done = str(number + 1)
+                await eventually(lambda done=done: _is(redis_client, "pipe:count", done), what=done)
+            assert not any(task.done() for task in asked)
+            proxy.answering.set()
+            assert await asyncio.gather(*asked) == [1, 2, 3]
+        finally:
+            await pipe.close()
+            await client.aclose()
+
+
+async def _is(client: Redis, key: str, value: str) -> bool:
+    return await client.get(key) == value
+
+
 async def test_a_closed_pipe_leaves_the_way_to_the_client(redis_client: Redis, pipe: CommandPipe) -> None:
     await connected(redis_client, pipe)
     await pipe.close()
