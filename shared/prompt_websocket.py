@@ -94,16 +94,19 @@ class PromptReading:
 class _PromptQueue(WebSocketDataQueue):
     """What waits to be received, after a reader has looked at it."""
 
+    __slots__ = ("_run", "_waiting", "reader")  # looked up faster than in a dictionary
+
     def __init__(self, protocol: BaseProtocol) -> None:
         super().__init__(protocol, _QUEUED_BYTES, loop=asyncio.get_running_loop())
         self.reader: PromptReader | None = None
+        self._waiting = self._buffer
         self._run = copy_context().run
 
     def feed_data(self, data: WSMessage | WSMessageTextBytes, size: int) -> None:
         reader = self.reader
-        if reader is not None and data.type is _TEXT and not self._buffer:
+        if reader is not None and data[0] is _TEXT and not self._waiting:
             try:
-                left = self._run(reader, data.data)
+                left = self._run(reader, data[1])
             except Exception:  # noqa: S110  # it is read again by a task, which tells
                 pass
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Literal, cast
 
 import aiohttp
@@ -61,8 +61,96 @@ class _SessionOverError(Exception):
     """The session is over here."""
 
 
+class _Outlet:
+    """The Wire of a caller line, straight to the transport: aiohttp would wait for one that is behind, and
+    who sends here has looked whether it is `free`. Whoever reads sees that a connection is over, and tells.
+
+    It and the inlet are small objects of their own, for they are used for each frame of each call; the large
+    ones around them would have to come from memory anew each time.
+    """
+
+    __slots__ = ("_backlog", "_shut", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, shut: Callable[[int], Awaitable[object]]) -> None:
+        self._transport: asyncio.Transport | None = transport
+        self._backlog = transport.get_write_buffer_size
+        self._shut = shut
+
+    @property
+    def free(self) -> bool:
+        return self._backlog() < FREE_BYTES
+
+    def send(self, message: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        try:
+            transport.write(text_head(len(message)) + message)
+        except RuntimeError:  # how uvloop says that it is closed
+            return
+
+    async def shut(self, code: int) -> None:
+        await self._shut(code)
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self._transport = None
+
+
+class _Inlet:
+    """What is heard of a caller: passed on to the line, and counted."""
+
+    __slots__ = (
+        "_attached",
+        "_framing",
+        "_line",
+        "_outlet",
+        "chars",
+        "leaving_out",
+        "left_out_chars",
+        "messages",
+    )
+
+    def __init__(self, line: CallerLine, framing: Framing, outlet: _Outlet) -> None:
+        self._line, self._framing, self._outlet = line, framing, outlet
+        self._attached = False
+        self.messages = 0
+        self.chars = 0  # of audio
+        self.leaving_out = False
+        self.left_out_chars = 0
+
+    def take(self, message: bytes) -> None:
+        """Do what a message says. Raises what a Framing raises, and _SessionOverError."""
+        said = self._framing.read(message)
+        if isinstance(said, bytes):
+            if not self._attached:
+                self._attach()
+            self.chars += len(said)
+            if self.leaving_out:
+                self.left_out_chars += len(said)
+            else:
+                self._line.hear(said)
+        elif said is not None:
+            self._told(said)
+        self.messages += 1
+
+    def _attach(self) -> None:
+        self._attached = self._line.attach(self._outlet, self._framing)
+        if not self._attached:
+            raise _SessionOverError
+
+    def _told(self, event: MediaEvent) -> None:
+        match event:
+            case StreamOpened():
+                self._attach()
+            case KeyPressed(key=key):
+                self._line.pressed(key)
+            case MarkReached(name=name):
+                self._line.reached(name)
+
+
 class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # pyright: ignore[reportIncompatibleVariableOverride]  # on purpose: see PromptReading
-    """One connection: the Wire of a caller line once it is prepared."""
+    """One connection, from its handshake to its close code."""
 
     max_message_bytes = MAX_MESSAGE_BYTES
 
@@ -75,79 +163,44 @@ class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # py
             autoping=False,  # a pong is a sign of life
         )
         self._framing = framing
-        self._transport: asyncio.Transport | None = None
-        self._attached = False
-        self._messages = 0
+        self._outlet: _Outlet | None = None
         self._pongs = 0
         self._malformed = 0
-        self._chars = 0  # of the caller's audio
-        self._leaving_out = False
-        self._left_out_chars = 0
-
-    @property
-    def free(self) -> bool:
-        transport = self._transport
-        return transport is not None and transport.get_write_buffer_size() < FREE_BYTES
-
-    def send(self, message: bytes) -> None:
-        # Straight to the transport: aiohttp would wait for a transport that is behind, and who sends here has
-        # looked whether it is `free`. Whoever reads sees that a connection is over, and tells.
-        transport = self._transport
-        if transport is None or self._closed:
-            return
-        try:
-            transport.write(text_head(len(message)) + message)
-        except RuntimeError:  # how uvloop says that it is closed
-            return
-
-    async def shut(self, code: int) -> None:
-        await self.close(code=code)
 
     async def close(
         self, *, code: int = aiohttp.WSCloseCode.OK, message: bytes = b"", drain: bool = True
     ) -> bool:
         self.read_with(None)  # who closes has heard enough
+        if self._outlet is not None:
+            self._outlet.end()
         return await super().close(code=code, message=message, drain=drain)
 
     async def carry(self, line: CallerLine) -> None:
         """Pass everything on to `line` until the connection is over."""
-        self._transport = self._writer.transport if self._writer is not None else None
-        self.read_with(partial(self._take, line))
-        watching = asyncio.create_task(self._watch(), name="media socket")
+        assert self._writer is not None, "prepare it first"
+        outlet = self._outlet = _Outlet(self._writer.transport, lambda code: self.close(code=code))
+        inlet = _Inlet(line, self._framing, outlet)
+        self.read_with(inlet.take)
+        watching = asyncio.create_task(self._watch(inlet), name="media socket")
         try:
-            await self._receive(line)
+            await self._receive(inlet)
         finally:
             self.read_with(None)
-            line.detach(self)
+            line.detach(outlet)
             watching.cancel()
             await asyncio.wait([watching])
             _log.info(
                 "media socket closed",
                 extra={
                     "close_code": self.close_code or 0,
-                    "messages": self._messages,
+                    "messages": inlet.messages,
                     "malformed": self._malformed,
-                    "heard_ms": self._chars // CHARS_PER_MS,
-                    "left_out_ms": self._left_out_chars // CHARS_PER_MS,
+                    "heard_ms": inlet.chars // CHARS_PER_MS,
+                    "left_out_ms": inlet.left_out_chars // CHARS_PER_MS,
                 },
             )
 
-    def _take(self, line: CallerLine, message: bytes) -> None:
-        """Do what a message says. Raises what a Framing raises, and _SessionOverError."""
-        said = self._framing.read(message)
-        if isinstance(said, bytes):
-            if not self._attached:
-                self._attach(line)
-            self._chars += len(said)
-            if self._leaving_out:
-                self._left_out_chars += len(said)
-            else:
-                line.hear(said)
-        elif said is not None:
-            self._told(said, line)
-        self._messages += 1
-
-    async def _receive(self, line: CallerLine) -> None:
+    async def _receive(self, inlet: _Inlet) -> None:
         """Take what has to wait, until the connection is over."""
         while True:
             message = await self.receive()
@@ -160,9 +213,9 @@ class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # py
                 await self._not_text(message.type, cast("bytes", message.data))
                 continue
             try:
-                self._take(line, message.data)
+                inlet.take(message.data)
             except MalformedMessageError as error:
-                self._messages += 1
+                inlet.messages += 1
                 await self._bad(str(error))
             except UnsupportedAudioError as error:
                 _log.error("media refused", extra={"code": "unsupported_audio", "why": str(error)})
@@ -171,11 +224,6 @@ class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # py
             except _SessionOverError:
                 await self.close(code=COME_AGAIN)
                 return
-
-    def _attach(self, line: CallerLine) -> None:
-        self._attached = line.attach(self, self._framing)
-        if not self._attached:
-            raise _SessionOverError
 
     async def _not_text(self, kind: aiohttp.WSMsgType, data: bytes) -> None:
         match kind:
@@ -187,15 +235,6 @@ class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # py
             case _:
                 await self._bad("a binary message")
 
-    def _told(self, event: MediaEvent, line: CallerLine) -> None:
-        match event:
-            case StreamOpened():
-                self._attach(line)
-            case KeyPressed(key=key):
-                line.pressed(key)
-            case MarkReached(name=name):
-                line.reached(name)
-
     async def _bad(self, why: str) -> None:
         """Leave out a message that can't be understood; give up on whoever sends nothing else."""
         self._malformed += 1
@@ -205,22 +244,22 @@ class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # py
             _log.error("media refused", extra={"code": "malformed_media", "why": why})
             await self.close(code=POLICY_VIOLATION)
 
-    async def _watch(self) -> None:
+    async def _watch(self, inlet: _Inlet) -> None:
         """See to it that audio comes, and not faster than somebody can speak."""
         clock = asyncio.get_running_loop().time
         pace = Pace(clock() * 1000)
         chars = left_out = messages = pongs = silent = unanswered = 0
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            pace.look((self._chars - chars) / CHARS_PER_MS, clock() * 1000)
-            pace.left_out((self._left_out_chars - left_out) / CHARS_PER_MS)
-            silent = silent + 1 if self._messages == messages else 0
+            pace.look((inlet.chars - chars) / CHARS_PER_MS, clock() * 1000)
+            pace.left_out((inlet.left_out_chars - left_out) / CHARS_PER_MS)
+            silent = silent + 1 if inlet.messages == messages else 0
             unanswered = unanswered + 1 if silent and self._pongs == pongs else 0
-            chars, left_out = self._chars, self._left_out_chars
-            messages, pongs = self._messages, self._pongs
-            if pace.too_far_ahead is not self._leaving_out:
-                self._leaving_out = pace.too_far_ahead
-                if self._leaving_out:
+            chars, left_out = inlet.chars, inlet.left_out_chars
+            messages, pongs = inlet.messages, self._pongs
+            if pace.too_far_ahead is not inlet.leaving_out:
+                inlet.leaving_out = pace.too_far_ahead
+                if inlet.leaving_out:
                     _log.warning("media left out", extra={"code": "media_too_fast"})
             if pace.newly_wrong:
                 _log.warning("media off pace", extra={"times_real_time": round(pace.factor, 2)})
