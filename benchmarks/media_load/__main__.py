@@ -6,6 +6,7 @@ import argparse
 import gc
 import json
 import sys
+from dataclasses import replace
 
 from benchmarks.machine import this_machine
 from benchmarks.measures import percentile
@@ -34,8 +35,13 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="half a minute; good for a look")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--before-others",
+        action="store_true",
+        help="run what is measured before all else on this machine, where others are at work too; needs root",
+    )
     options = parser.parse_args(arguments)
-    plan: Plan = QUICK if options.quick else FULL
+    plan: Plan = replace(QUICK if options.quick else FULL, before_others=options.before_others)
     usable = cores()
     if sys.platform != "linux" or len(usable) < 2:
         print("bench-media: needs Linux and two cores, one for the measured process.", file=sys.stderr)
@@ -55,6 +61,9 @@ def main(arguments: list[str]) -> int:
             figures = _run(makers, plan)
     except (LocalStackError, RedisUnavailableError) as error:
         print(f"bench-media: {error}", file=sys.stderr)
+        return 1
+    except PermissionError:
+        print("bench-media: --before-others needs root or CAP_SYS_NICE; leave it out.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

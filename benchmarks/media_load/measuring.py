@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 
 from benchmarks.measures import percentile
 from benchmarks.media_load.exchange import Exchange
 from benchmarks.media_load.subjects import Subject
-from benchmarks.worker_load.process_costs import cpu_seconds
+from benchmarks.worker_load.process_costs import before_others, cpu_seconds
 from emulators.local.errors import LocalStackError
 
 FRAMES_A_SECOND = 50
@@ -25,7 +26,7 @@ Maker = Callable[[Exchange], Subject]
 class Plan:
     """calls: at a time, in `rounds` windows of `window_s` a subject, in turns. many: with how many calls the
     worker and the floor are looked at beyond that, in windows of `many_s`. interruptions: of each call, a
-    second apart."""
+    second apart. before_others: whether what is measured, and both ends, have the machine for themselves."""
 
     calls: int
     rounds: int
@@ -34,6 +35,7 @@ class Plan:
     many_rounds: int
     many_s: float
     interruptions: int = 4
+    before_others: bool = False
 
 
 FULL = Plan(calls=50, rounds=8, window_s=2.0, many=(100, 200), many_rounds=4, many_s=3.0)
@@ -90,9 +92,11 @@ async def measure(
         tell(f"{plan.calls} calls, {', '.join(running)} in turns")
         for _ in range(plan.rounds):
             for name, subject in running.items():
-                await _window(subject, figures[name].load, plan.window_s)
+                with _priority(plan, subject):
+                    await _window(subject, figures[name].load, plan.window_s)
         if ours in running:
-            await _barge_in(running[ours], figures[ours], plan)
+            with _priority(plan, running[ours]):
+                await _barge_in(running[ours], figures[ours], plan)
         compared = {name: running[name] for name in (floor, ours) if name in running}
         for calls in plan.many:
             tell(f"{calls} calls, {', '.join(compared)} in turns")
@@ -101,8 +105,13 @@ async def measure(
                 figures[name].many.append(Load(calls=calls))
             for _ in range(plan.many_rounds):
                 for name, subject in compared.items():
-                    await _window(subject, figures[name].many[-1], plan.many_s)
+                    with _priority(plan, subject):
+                        await _window(subject, figures[name].many[-1], plan.many_s)
     return list(figures.values())
+
+
+def _priority(plan: Plan, subject: Subject) -> AbstractContextManager[None]:
+    return before_others(os.getpid(), subject.process) if plan.before_others else nullcontext()
 
 
 async def _window(subject: Subject, load: Load, seconds: float) -> None:
