@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from shared.errors import SidetoneError, UnavailableError
+from shared.prompt_websocket import PromptReading
 from shared.providers.protocol import AudioSource
 from shared.providers.sideband import (
     MAX_FRAME_BYTES,
@@ -99,7 +100,12 @@ async def test_what_nobody_reads_is_left_out_and_everything_else_comes_whatever_
     assert events == ["response.output_audio.delta", "response.new_kind.delta", "session.updated"]
 
 
-async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_shape() -> None:
+@pytest.mark.parametrize("prompt", [True, False])
+async def test_audio_goes_to_its_sink_as_it_came_and_in_its_place_whatever_its_shape(
+    prompt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not prompt:  # as with an aiohttp that makes its queues another way
+        monkeypatch.setattr(PromptReading, "read_with", lambda *_: None)
     audio = '{"type":"response.output_audio.delta",'
     frames = [
         audio + '"event_id":"e1","response_id":"r1","item_id":"i1","content_index":0,"delta":"AAAA"}',
