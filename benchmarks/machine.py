@@ -51,6 +51,21 @@ def this_machine() -> Machine:
     )
 
 
+# A window in which more than this went to other machines says more about them than about what it measures:
+# for that long nobody here ran, and hundreds of frames or events were waiting afterwards.
+QUIET_S = 0.01
+
+
+def stolen_s() -> float:
+    """Return the processor seconds that went to other machines so far; 0 where nothing tells."""
+    accounts = Path("/proc/stat")
+    if not accounts.exists():
+        return 0.0
+    name, *ticks = accounts.read_text(encoding="ascii").partition("\n")[0].split()
+    steal = 7  # proc_stat(5)
+    return int(ticks[steal]) / os.sysconf("SC_CLK_TCK") if name == "cpu" and len(ticks) > steal else 0.0
+
+
 def _cpu() -> str:
     information = Path("/proc/cpuinfo")
     if information.exists():

@@ -94,13 +94,13 @@ def as_markdown(figures: list[Figures]) -> list[str]:
     }
     lines = [
         "| | calls | CPU ms of a call's second | times the floor | core busy | ends busy "
-        "| p50 ms | p99 ms | late |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| p50 ms | p99 ms | late | windows |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for one in figures:
         title = _TITLES.get(one.name, one.name)
         if one.failed:
-            lines.append(f"| {title} | | failed: {one.failed} | | | | | | |")
+            lines.append(f"| {title} | | failed: {one.failed} | | | | | | | |")
             continue
         lines += [_row(title, load, floors.get(load.calls, 0.0)) for load in (one.load, *one.many)]
     for one in figures:
@@ -112,9 +112,10 @@ def as_markdown(figures: list[Figures]) -> list[str]:
 
 def _row(title: str, load: Load, floor: float) -> str:
     times = f"{load.cpu_ms / floor:.2f}" if floor else ""
-    busy = f"{percentile(load.busy, 50):.0%} | {percentile(load.ends_busy, 50):.0%}"
-    delays = f"{load.latency_ms(50):.2f} | {load.latency_ms(99):.2f}"
-    return f"| {title} | {load.calls} | {load.cpu_ms:.2f} | {times} | {busy} | {delays} | {load.late} |"
+    busy = f"{load.busy:.0%} | {load.ends_busy:.0%}"
+    delays = f"{load.latency_ms(50):.2f} | {load.latency_ms(99):.2f} | {load.late}"
+    windows = f"{len(load.quiet)} of {len(load.windows)}"
+    return f"| {title} | {load.calls} | {load.cpu_ms:.2f} | {times} | {busy} | {delays} | {windows} |"
 
 
 def as_json(figures: list[Figures]) -> list[dict[str, object]]:
@@ -122,12 +123,14 @@ def as_json(figures: list[Figures]) -> list[dict[str, object]]:
         return {
             "calls": load.calls,
             "cpu_ms_a_call_second": round(load.cpu_ms, 3),
-            "core_busy": round(percentile(load.busy, 50), 3),
-            "ends_busy": round(percentile(load.ends_busy, 50), 3),
+            "core_busy": round(load.busy, 3),
+            "ends_busy": round(load.ends_busy, 3),
             "p50_ms": round(load.latency_ms(50), 3),
             "p99_ms": round(load.latency_ms(99), 3),
             "late_frames": load.late,
-            "frames": len(load.latencies_ms),
+            "frames": load.frames,
+            "windows": len(load.windows),
+            "quiet_windows": len(load.quiet),
         }
 
     return [

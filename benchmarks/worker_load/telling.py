@@ -59,6 +59,7 @@ def as_json(
                         "cpu_ms_a_turn": seen.cpu_ms_a_turn,
                         "busy": seen.busy,
                         "late": seen.late,
+                        "quiet_windows": seen.quiet,
                     }
                     for calls, seen in told.paced.items()
                 },
@@ -99,6 +100,7 @@ def _round_trips(figures: Sequence[Figures], plan: Plan) -> list[str]:
                 cells += ["-"] * 4
             else:
                 late = f", {seen.late} turns late" if seen.late else ""
+                late += f", {seen.quiet} windows"
                 cells += [number(seen.percentile(percent)) for percent in (50, 95, 99)]
                 cells.append(f"{seen.busy:.0%}{late}")
         lines.append(_line(told, cells))
