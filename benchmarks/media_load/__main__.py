@@ -94,7 +94,7 @@ def as_markdown(figures: list[Figures]) -> list[str]:
     }
     lines = [
         "| | calls | CPU ms of a call's second | times the floor | core busy | ends busy "
-        "| p50 ms | p99 ms | late | windows |",
+        "| p50 ms | p99 ms | late | windows quiet |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for one in figures:
@@ -114,7 +114,7 @@ def _row(title: str, load: Load, floor: float) -> str:
     times = f"{load.cpu_ms / floor:.2f}" if floor else ""
     busy = f"{load.busy:.0%} | {load.ends_busy:.0%}"
     delays = f"{load.latency_ms(50):.2f} | {load.latency_ms(99):.2f} | {load.late}"
-    windows = f"{len(load.quiet)} of {len(load.windows)}"
+    windows = f"{load.quiet_windows} of {len(load.windows)}"
     return f"| {title} | {load.calls} | {load.cpu_ms:.2f} | {times} | {busy} | {delays} | {windows} |"
 
 
@@ -130,7 +130,7 @@ def as_json(figures: list[Figures]) -> list[dict[str, object]]:
             "late_frames": load.late,
             "frames": load.frames,
             "windows": len(load.windows),
-            "quiet_windows": len(load.quiet),
+            "quiet_windows": load.quiet_windows,
         }
 
     return [

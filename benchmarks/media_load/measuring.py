@@ -64,38 +64,41 @@ class Load:
     windows: list[Window] = field(default_factory=list[Window])
 
     @property
-    def quiet(self) -> list[Window]:
-        """The windows in which the machine was here; all of them where it never was."""
+    def counted(self) -> list[Window]:
+        """The quiet windows, in which the machine was here; all of them where it never was."""
         return [one for one in self.windows if one.stolen_s <= QUIET_S] or self.windows
 
     @property
     def cpu_ms(self) -> float:
         """Median CPU of a second of one call, 50 frames each way, in milliseconds."""
-        return percentile([one.cpu_ms for one in self.quiet], 50)
+        return percentile([one.cpu_ms for one in self.counted], 50)
 
     @property
     def busy(self) -> float:
-        return percentile([one.busy for one in self.quiet], 50)
+        return percentile([one.busy for one in self.counted], 50)
 
     @property
     def ends_busy(self) -> float:
-        return percentile([one.ends_busy for one in self.quiet], 50)
+        return percentile([one.ends_busy for one in self.counted], 50)
 
     @property
     def late(self) -> int:
-        return sum(one.late for one in self.quiet)
+        return sum(one.late for one in self.counted)
 
     @property
     def frames(self) -> int:
-        return sum(len(one.latencies_ms) for one in self.quiet)
+        return sum(len(one.latencies_ms) for one in self.counted)
 
     def latency_ms(self, percent: float) -> float:
-        return percentile([took for one in self.quiet for took in one.latencies_ms], percent)
+        return percentile([took for one in self.counted for took in one.latencies_ms], percent)
+
+    @property
+    def quiet_windows(self) -> int:
+        return sum(one.stolen_s <= QUIET_S for one in self.windows)
 
     def wants_more(self, rounds: int) -> bool:
         """Whether fewer than `rounds` windows were quiet, and there is hope."""
-        quiet = sum(one.stolen_s <= QUIET_S for one in self.windows)
-        return quiet < rounds and len(self.windows) < rounds * _PATIENCE
+        return self.quiet_windows < rounds and len(self.windows) < rounds * _PATIENCE
 
 
 @dataclass(kw_only=True)

@@ -56,7 +56,7 @@ class Paced:
     cpu_ms_a_turn: float
     busy: float  # share of the core
     late: int
-    quiet: str  # how many of the windows looked at are counted, such as "6 of 8"
+    quiet: str  # how many windows were, such as "6 of 8": only those are counted, unless there was none
 
     def percentile(self, percent: float) -> float:
         return percentile(self.round_trips_ms, percent)
@@ -221,7 +221,7 @@ async def _pace(subject: Subject, plan: Plan, told: Figures) -> None:
             cpu_ms_a_turn=spent / turns * 1000,
             busy=spent / sum(one.took_s for one in seen),
             late=sum(one.late for one in seen),
-            quiet=f"{len(seen)} of {len(windows)}",
+            quiet=f"{sum(one.quiet for one in windows)} of {len(windows)}",
         )
 
 

@@ -100,7 +100,7 @@ def _round_trips(figures: Sequence[Figures], plan: Plan) -> list[str]:
                 cells += ["-"] * 4
             else:
                 late = f", {seen.late} turns late" if seen.late else ""
-                late += f", {seen.quiet} windows"
+                late += f", {seen.quiet} windows quiet"
                 cells += [number(seen.percentile(percent)) for percent in (50, 95, 99)]
                 cells.append(f"{seen.busy:.0%}{late}")
         lines.append(_line(told, cells))
