@@ -40,7 +40,7 @@ class Plan:
     before_others: bool = False
 
 
-FULL = Plan(calls=50, rounds=8, window_s=2.0, many=(100, 200), many_rounds=4, many_s=3.0)
+FULL = Plan(calls=50, rounds=16, window_s=1.0, many=(100, 200), many_rounds=12, many_s=1.0)
 QUICK = Plan(calls=50, rounds=3, window_s=1.0, many=(200,), many_rounds=2, many_s=1.5)
 
 

@@ -20,7 +20,7 @@ _TURNS_WITHIN_S = 30.0
 _AT_ONCE = 20  # calls that have their warm-up turns together
 _LOOK_EVERY_S = 0.25
 _STILL_KIB = 32.0
-_PACED_WINDOW_S = 4.0
+_PACED_WINDOW_S = 1.0
 _PATIENCE = 2  # times the windows that are wanted, while other machines take the processors
 
 Maker = Callable[[Service], Subject]
