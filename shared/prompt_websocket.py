@@ -61,6 +61,12 @@ def masked_text(message: bytes) -> bytes:
     return b"".join((head, mask, masked))
 
 
+def leave_at_once(transport: asyncio.WriteTransport) -> None:
+    """Have what is written leave in that step: uvloop collects it until the end of the loop's turn, unless it
+    would have to hold back whoever writes."""
+    transport.set_write_buffer_limits(high=0)
+
+
 class PromptReading:
     """A base to put before one of aiohttp's two WebSocket classes, for text that stays bytes and is not
     compressed.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 
-from benchmarks.machine import QUIET_S, stolen_s
+from benchmarks.machine import stolen_s
 from benchmarks.measures import percentile
 from benchmarks.media_load.exchange import Exchange
 from benchmarks.media_load.subjects import Subject
@@ -18,42 +17,47 @@ from emulators.local.errors import LocalStackError
 
 FRAMES_A_SECOND = 50
 
-_LEAD_S = 0.5
-_PATIENCE = 2  # times the windows that are wanted, while other machines take the processors
+_LEAD_S = 1.0
+_WINDOW_S = 0.25
 
 Maker = Callable[[Exchange], Subject]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """calls: at a time, in `rounds` windows of `window_s` a subject, in turns. many: with how many calls the
-    worker and the floor are looked at beyond that, in windows of `many_s`. interruptions: of each call, a
-    second apart. before_others: whether what is measured, and both ends, have the machine for themselves."""
+    """calls: at a time. many: with how many the worker and the floor are looked at beyond that.
+
+    The subjects take turns of `turn_s`, a row of windows each, until every one has had `quiet` windows in
+    which the processors were ours, or `patience_s` are over. interruptions: of each call, a second apart.
+    before_others: whether what is measured goes before all else that runs on this machine.
+    """
 
     calls: int
-    rounds: int
-    window_s: float
     many: tuple[int, ...]
-    many_rounds: int
-    many_s: float
+    turn_s: float
+    quiet: int
+    patience_s: float
     interruptions: int = 4
     before_others: bool = False
 
 
-FULL = Plan(calls=50, rounds=16, window_s=1.0, many=(100, 200), many_rounds=12, many_s=1.0)
-QUICK = Plan(calls=50, rounds=3, window_s=1.0, many=(200,), many_rounds=2, many_s=1.5)
+FULL = Plan(calls=50, many=(100, 200), turn_s=2.0, quiet=48, patience_s=120.0)
+QUICK = Plan(calls=50, many=(200,), turn_s=1.5, quiet=6, patience_s=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """What was seen in some seconds. `cpu_ms`: of a second of one call, 50 frames each way."""
+    """What was seen in a part of a second.
+
+    cpu_ms: of a second of one call, 50 frames each way.
+    quiet: nothing went to other machines in it, nor in the second before, whose frames may still wait.
+    """
 
     cpu_ms: float
     busy: float
-    ends_busy: float
     latencies_ms: list[float]
     late: int
-    stolen_s: float
+    quiet: bool
 
 
 @dataclass(kw_only=True)
@@ -65,8 +69,8 @@ class Load:
 
     @property
     def counted(self) -> list[Window]:
-        """The quiet windows, in which the machine was here; all of them where it never was."""
-        return [one for one in self.windows if one.stolen_s <= QUIET_S] or self.windows
+        """The quiet windows; all of them where none was."""
+        return [one for one in self.windows if one.quiet] or self.windows
 
     @property
     def cpu_ms(self) -> float:
@@ -76,10 +80,6 @@ class Load:
     @property
     def busy(self) -> float:
         return percentile([one.busy for one in self.counted], 50)
-
-    @property
-    def ends_busy(self) -> float:
-        return percentile([one.ends_busy for one in self.counted], 50)
 
     @property
     def late(self) -> int:
@@ -94,11 +94,7 @@ class Load:
 
     @property
     def quiet_windows(self) -> int:
-        return sum(one.stolen_s <= QUIET_S for one in self.windows)
-
-    def wants_more(self, rounds: int) -> bool:
-        """Whether fewer than `rounds` windows were quiet, and there is hope."""
-        return self.quiet_windows < rounds and len(self.windows) < rounds * _PATIENCE
+        return sum(one.quiet for one in self.windows)
 
 
 @dataclass(kw_only=True)
@@ -113,7 +109,12 @@ class Figures:
 
 
 async def measure(
-    makers: Mapping[str, Maker], plan: Plan, *, ours: str, floor: str, tell: Callable[[str], None]
+    makers: Mapping[str, Maker],
+    plan: Plan,
+    *,
+    ours: str,
+    floor: str,
+    tell: Callable[[str], None],
 ) -> list[Figures]:
     """Measure all subjects; how soon `ours` lets the agent be interrupted; and what it can hold, beside what
     the `floor` can, for neither can hold more than this machine and the two ends let it."""
@@ -129,10 +130,7 @@ async def measure(
                 figures[name].failed = str(error)
                 running.pop(name, None)
         tell(f"{plan.calls} calls, {', '.join(running)} in turns")
-        while any(figures[name].load.wants_more(plan.rounds) for name in running):
-            for name, subject in running.items():
-                with _priority(plan, subject):
-                    await _window(subject, figures[name].load, plan.window_s)
+        await _in_turns([(running[name], figures[name].load) for name in running], plan)
         if ours in running:
             with _priority(plan, running[ours]):
                 await _barge_in(running[ours], figures[ours], plan)
@@ -142,43 +140,60 @@ async def measure(
             for name, subject in compared.items():
                 await subject.hold(calls)
                 figures[name].many.append(Load(calls=calls))
-            while any(figures[name].many[-1].wants_more(plan.many_rounds) for name in compared):
-                for name, subject in compared.items():
-                    with _priority(plan, subject):
-                        await _window(subject, figures[name].many[-1], plan.many_s)
+            turns = [(subject, figures[name].many[-1]) for name, subject in compared.items()]
+            await _in_turns(turns, plan)
     return list(figures.values())
 
 
+async def _in_turns(turns: Sequence[tuple[Subject, Load]], plan: Plan) -> None:
+    give_up_at = time.monotonic() + plan.patience_s
+    while True:
+        for subject, load in turns:
+            with _priority(plan, subject):
+                load.windows += await _turn(subject, plan.turn_s)
+        if all(load.quiet_windows >= plan.quiet for _, load in turns) or time.monotonic() >= give_up_at:
+            return
+
+
 def _priority(plan: Plan, subject: Subject) -> AbstractContextManager[None]:
-    return before_others(os.getpid(), subject.process) if plan.before_others else nullcontext()
+    return before_others(subject.process) if plan.before_others else nullcontext()
 
 
-async def _window(subject: Subject, load: Load, seconds: float) -> None:
+async def _turn(subject: Subject, seconds: float) -> list[Window]:
     exchange = subject.exchange
+    lead = round(_LEAD_S / _WINDOW_S)
     exchange.speak()
-    await asyncio.sleep(_LEAD_S)
-    exchange.figures.reset()
-    loop = asyncio.get_running_loop()
-    stolen_before = stolen_s()
-    before, ours_before, began = cpu_seconds(subject.process), time.process_time(), loop.time()
-    await asyncio.sleep(seconds)
-    spent, took = cpu_seconds(subject.process) - before, loop.time() - began
-    carried = len(exchange.figures.latencies_ms)
-    if not carried:
-        raise TimeoutError("no frame came through")
-    load.windows.append(
-        Window(
-            # By the frames that came through: a bridge that is behind must not look cheap.
-            cpu_ms=spent / carried * FRAMES_A_SECOND * 1000,
-            busy=spent / took,
-            ends_busy=(time.process_time() - ours_before) / took,
-            latencies_ms=list(exchange.figures.latencies_ms),
-            late=exchange.figures.late,
-            stolen_s=stolen_s() - stolen_before,
-        )
-    )
+    stolen: list[float] = []
+    for _ in range(lead):
+        stolen.append(stolen_s())
+        await asyncio.sleep(_WINDOW_S)
+    windows: list[Window] = []
+    for _ in range(round(seconds / _WINDOW_S)):
+        stolen.append(stolen_s())
+        windows.append(await _window(subject, stolen[-1 - lead]))
     exchange.be_silent()
     await asyncio.sleep(0.1)
+    return windows
+
+
+async def _window(subject: Subject, stolen: float) -> Window:
+    """`stolen`: what had been stolen when the second before began."""
+    figures = subject.exchange.figures
+    figures.reset()
+    before, began = cpu_seconds(subject.process), time.perf_counter()
+    await asyncio.sleep(_WINDOW_S)
+    spent, took = cpu_seconds(subject.process) - before, time.perf_counter() - began
+    carried = len(figures.latencies_ms)
+    if not carried:
+        raise TimeoutError("no frame came through")
+    return Window(
+        # By the frames that came through: a bridge that is behind must not look cheap.
+        cpu_ms=spent / carried * FRAMES_A_SECOND * 1000,
+        busy=spent / took,
+        latencies_ms=figures.latencies_ms,
+        late=figures.late,
+        quiet=stolen_s() <= stolen,
+    )
 
 
 async def _barge_in(subject: Subject, figures: Figures, plan: Plan) -> None:

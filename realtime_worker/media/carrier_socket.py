@@ -25,7 +25,7 @@ from realtime_worker.media.framing import (
     UnsupportedAudioError,
 )
 from realtime_worker.media.pace import Pace
-from shared.prompt_websocket import PromptReading, text_head
+from shared.prompt_websocket import PromptReading, leave_at_once, text_head
 from shared.telemetry.logs import get_logger
 
 # Messages of carriers hold some tens of milliseconds; whoever sends more at once is none.
@@ -37,7 +37,7 @@ MAX_MALFORMED = 50
 LOOK_EVERY_S = 1.0
 QUIET_LOOKS, DEAD_LOOKS = 5, 15
 CLOSE_WITHIN_S = 1.0
-# Below this, sending never waits (asyncio's and uvloop's low-water mark).
+# A carrier that has not taken all but this much is behind.
 FREE_BYTES = 16_384
 
 GOING_AWAY = 1001
@@ -179,6 +179,7 @@ class CarrierSocket(PromptReading, web.WebSocketResponse[Literal[False]]):  # py
         """Pass everything on to `line` until the connection is over."""
         assert self._writer is not None, "prepare it first"
         outlet = self._outlet = _Outlet(self._writer.transport, lambda code: self.close(code=code))
+        leave_at_once(self._writer.transport)
         inlet = _Inlet(line, self._framing, outlet)
         self.read_with(inlet.take)
         watching = asyncio.create_task(self._watch(inlet), name="media socket")

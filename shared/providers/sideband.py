@@ -15,7 +15,7 @@ import aiohttp
 import orjson
 
 from shared.errors import UnavailableError
-from shared.prompt_websocket import PromptReading, masked_text
+from shared.prompt_websocket import PromptReading, leave_at_once, masked_text
 from shared.providers.failures import failure_of, unreachable
 from shared.providers.protocol import AudioSink, AudioSource, EventListener, EventTaker
 
@@ -62,8 +62,7 @@ _SOURCE = b'"response_id":'
 _DELTA = b'"delta":"'
 _APPEND = b'{"type":"input_audio_buffer.append","audio":"'
 _APPEND_END = b'"}'
-# A service that has taken less than all but this much is behind: below it, sending never waits (asyncio's
-# and uvloop's low-water mark), and it is a quarter of a second of audio.
+# A service that has taken less than all but this much is behind: it is a quarter of a second of audio.
 _FREE_BYTES = 16_384
 # For so long after something came, a connection is not looked after.
 _ALIVE_FOR_S = 1.0
@@ -109,6 +108,7 @@ class SidebandSocket:
         self._written_source = b""  # from the response's id to where the audio begins
         self._source_at = 0
         self._audio_at = 0
+        leave_at_once(socket.transport)
         socket.read_with(self._read)
 
     @property

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is measure
 
 
 async def test_calls_pass_the_worker_and_a_bridge_and_their_costs_are_told(tmp_path: Path) -> None:
-    plan = Plan(calls=2, rounds=2, window_s=0.2, many=(3,), many_rounds=1, many_s=0.2, interruptions=1)
+    plan = Plan(calls=2, many=(3,), turn_s=0.5, quiet=1, patience_s=0, interruptions=1)
     core = cores()[0]
     ours, naive, unknown = figures = await measure(
         {
