@@ -51,11 +51,6 @@ def this_machine() -> Machine:
     )
 
 
-# A window in which more than this went to other machines says more about them than about what it measures:
-# for that long nobody here ran, and hundreds of frames or events were waiting afterwards.
-QUIET_S = 0.01
-
-
 def stolen_s() -> float:
     """Return the processor seconds that went to other machines so far; 0 where nothing tells."""
     accounts = Path("/proc/stat")

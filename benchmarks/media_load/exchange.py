@@ -5,7 +5,7 @@ until its own frame has come back, through the bridge twice.
 
 While callers speak, the process never sleeps. In a call both ends are a network away, and a bridge hands its
 frames to a network card; here it would have to wake this process for most of them, which on a virtual machine
-costs more than to carry a frame, and the more the slower the bridge is.
+can cost as much as to carry a frame, and is needed the more often the slower the bridge is.
 """
 
 from __future__ import annotations

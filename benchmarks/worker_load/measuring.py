@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from benchmarks.machine import QUIET_S, stolen_s
+from benchmarks.machine import stolen_s
 from benchmarks.measures import percentile
 from benchmarks.worker_load.process_costs import cpu_seconds, memory_kib
 from benchmarks.worker_load.service import TURN_EVERY_S, Call, Service
@@ -21,6 +21,9 @@ _AT_ONCE = 20  # calls that have their warm-up turns together
 _LOOK_EVERY_S = 0.25
 _STILL_KIB = 32.0
 _PACED_WINDOW_S = 1.0
+# A window in which more than this went to other machines says more about them than about what it measures:
+# for that long nobody here ran, and hundreds of events were waiting afterwards.
+_QUIET_S = 0.01
 _PATIENCE = 2  # times the windows that are wanted, while other machines take the processors
 
 Maker = Callable[[Service], Subject]
@@ -238,7 +241,7 @@ class _Window:
 
     @property
     def quiet(self) -> bool:
-        return self.stolen_s <= QUIET_S
+        return self.stolen_s <= _QUIET_S
 
 
 async def _paced_window(subject: Subject, seconds: float) -> _Window:
