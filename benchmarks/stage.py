@@ -40,7 +40,7 @@ class Stage:
 
     def __init__(self, directory: Path, *, agents: Path = REPOSITORY / "agents") -> None:
         self._directory = directory
-        self._processes = Processes(directory / "logs")
+        self._processes = Processes(directory / "logs", own_sessions=False)
         self.agents = agents
         self.provider_url = "http://127.0.0.1:1"
         self.functions_url = ""

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     }
     try:
         with on_core(usable[1]):
-            figures = _run(makers, plan)
+            figures = _run(makers, plan, usable[0])
     except (LocalStackError, RedisUnavailableError) as error:
         print(f"bench-media: {error}", file=sys.stderr)
         return 1
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _run(makers: dict[str, Maker], plan: Plan) -> list[Figures]:
+def _run(makers: dict[str, Maker], plan: Plan, core: int) -> list[Figures]:
     import uvloop
 
     gc.disable()  # whoever takes the times must not pause
@@ -81,7 +81,7 @@ def _run(makers: dict[str, Maker], plan: Plan) -> list[Figures]:
     def tell(what: str) -> None:
         print(what, file=sys.stderr, flush=True)
 
-    return uvloop.run(measure(makers, plan, ours=OURS, floor=FLOOR, tell=tell))
+    return uvloop.run(measure(makers, plan, ours=OURS, floor=FLOOR, core=core, tell=tell))
 
 
 def as_markdown(figures: list[Figures]) -> list[str]:

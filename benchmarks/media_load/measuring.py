@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 
-from benchmarks.machine import stolen_s
 from benchmarks.measures import percentile
 from benchmarks.media_load.exchange import Exchange
+from benchmarks.media_load.own_cores import OwnCores, Quiet, kept_awake
 from benchmarks.media_load.subjects import Subject
 from benchmarks.worker_load.process_costs import before_others, cpu_seconds
 from emulators.local.errors import LocalStackError
@@ -50,7 +51,7 @@ class Window:
     """What was seen in a part of a second.
 
     cpu_ms: of a second of one call, 50 frames each way.
-    quiet: nothing went to other machines in it, nor in the second before, whose frames may still wait.
+    quiet: both cores were ours in it, and in the second before, whose frames may still wait.
     """
 
     cpu_ms: float
@@ -114,10 +115,14 @@ async def measure(
     *,
     ours: str,
     floor: str,
+    core: int,
     tell: Callable[[str], None],
 ) -> list[Figures]:
     """Measure all subjects; how soon `ours` lets the agent be interrupted; and what it can hold, beside what
-    the `floor` can, for neither can hold more than this machine and the two ends let it."""
+    the `floor` can, for neither can hold more than this machine and the two ends let it.
+
+    core: where the makers' subjects run; it has nothing else to do.
+    """
     figures = {name: Figures(name=name, load=Load(calls=plan.calls)) for name in makers}
     async with AsyncExitStack() as stack:
         running: dict[str, Subject] = {}
@@ -129,28 +134,33 @@ async def measure(
             except (LocalStackError, TimeoutError) as error:
                 figures[name].failed = str(error)
                 running.pop(name, None)
-        tell(f"{plan.calls} calls, {', '.join(running)} in turns")
-        await _in_turns([(running[name], figures[name].load) for name in running], plan)
-        if ours in running:
-            with _priority(plan, running[ours]):
-                await _barge_in(running[ours], figures[ours], plan)
-        compared = {name: running[name] for name in (floor, ours) if name in running}
-        for calls in plan.many:
-            tell(f"{calls} calls, {', '.join(compared)} in turns")
-            for name, subject in compared.items():
-                await subject.hold(calls)
-                figures[name].many.append(Load(calls=calls))
-            turns = [(subject, figures[name].many[-1]) for name, subject in compared.items()]
-            await _in_turns(turns, plan)
+        with kept_awake(core) as spinner:
+            cores = OwnCores(
+                measured=[spinner, *(one.process for one in running.values())],
+                ends=[os.getpid(), *(helper for one in running.values() for helper in one.helpers)],
+            )
+            tell(f"{plan.calls} calls, {', '.join(running)} in turns")
+            await _in_turns([(running[name], figures[name].load) for name in running], plan, cores)
+            if ours in running:
+                with _priority(plan, running[ours]):
+                    await _barge_in(running[ours], figures[ours], plan)
+            compared = {name: running[name] for name in (floor, ours) if name in running}
+            for calls in plan.many:
+                tell(f"{calls} calls, {', '.join(compared)} in turns")
+                for name, subject in compared.items():
+                    await subject.hold(calls)
+                    figures[name].many.append(Load(calls=calls))
+                turns = [(subject, figures[name].many[-1]) for name, subject in compared.items()]
+                await _in_turns(turns, plan, cores)
     return list(figures.values())
 
 
-async def _in_turns(turns: Sequence[tuple[Subject, Load]], plan: Plan) -> None:
+async def _in_turns(turns: Sequence[tuple[Subject, Load]], plan: Plan, cores: OwnCores) -> None:
     give_up_at = time.monotonic() + plan.patience_s
     while True:
         for subject, load in turns:
             with _priority(plan, subject):
-                load.windows += await _turn(subject, plan.turn_s)
+                load.windows += await _turn(subject, plan.turn_s, cores)
         if all(load.quiet_windows >= plan.quiet for _, load in turns) or time.monotonic() >= give_up_at:
             return
 
@@ -159,40 +169,38 @@ def _priority(plan: Plan, subject: Subject) -> AbstractContextManager[None]:
     return before_others(subject.process) if plan.before_others else nullcontext()
 
 
-async def _turn(subject: Subject, seconds: float) -> list[Window]:
+async def _turn(subject: Subject, seconds: float, cores: OwnCores) -> list[Window]:
     exchange = subject.exchange
     lead = round(_LEAD_S / _WINDOW_S)
+    quiet = Quiet(cores=cores, window_s=_WINDOW_S, before=lead)
     exchange.speak()
-    stolen: list[float] = []
     for _ in range(lead):
-        stolen.append(stolen_s())
+        quiet.look()
         await asyncio.sleep(_WINDOW_S)
-    windows: list[Window] = []
-    for _ in range(round(seconds / _WINDOW_S)):
-        stolen.append(stolen_s())
-        windows.append(await _window(subject, stolen[-1 - lead]))
+    quiet.look()
+    windows = [await _window(subject, quiet) for _ in range(round(seconds / _WINDOW_S))]
     exchange.be_silent()
     await asyncio.sleep(0.1)
     return windows
 
 
-async def _window(subject: Subject, stolen: float) -> Window:
-    """`stolen`: what had been stolen when the second before began."""
+async def _window(subject: Subject, quiet: Quiet) -> Window:
     figures = subject.exchange.figures
     figures.reset()
     before, began = cpu_seconds(subject.process), time.perf_counter()
     await asyncio.sleep(_WINDOW_S)
     spent, took = cpu_seconds(subject.process) - before, time.perf_counter() - began
-    carried = len(figures.latencies_ms)
+    latencies_ms = list(figures.latencies_ms)  # what comes from now on is not the window's
+    carried = len(latencies_ms)
     if not carried:
         raise TimeoutError("no frame came through")
     return Window(
         # By the frames that came through: a bridge that is behind must not look cheap.
         cpu_ms=spent / carried * FRAMES_A_SECOND * 1000,
         busy=spent / took,
-        latencies_ms=figures.latencies_ms,
+        latencies_ms=latencies_ms,
         late=figures.late,
-        quiet=stolen_s() <= stolen,
+        quiet=quiet.look(),
     )
 
 

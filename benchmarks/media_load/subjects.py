@@ -27,11 +27,15 @@ _READY_WITHIN_S = 30.0
 
 
 class Subject(ABC):
-    """A process between callers and a service. An async context manager; it ends with it."""
+    """A process between callers and a service. An async context manager; it ends with it.
+
+    helpers: processes that work for it where the exchange runs.
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.process = 0
+        self.helpers: list[int] = []
 
     @abstractmethod
     async def __aenter__(self) -> Subject: ...
@@ -64,6 +68,8 @@ class Worker(Subject):
     async def __aenter__(self) -> Subject:
         await self._stage.__aenter__()
         try:
+            redis: dict[str, int] = await self._stage.redis.info("server")
+            self.helpers = [redis["process_id"]]
             with on_core(self._core):
                 self.process = await self._stage.start_worker(
                     control_plane_url=await self._serve(),

@@ -55,10 +55,13 @@ class Processes:
     """Owns the processes it started. An async context manager: leaving it stops all of them.
 
     log_directory: one file a part, its standard output and error together, from this run only.
+    own_sessions: whether each part has a session of its own, and with it, where Linux groups processes by
+    session (sched(7), autogroup), as large a share of the processors as all of ours together.
     """
 
-    def __init__(self, log_directory: Path) -> None:
+    def __init__(self, log_directory: Path, *, own_sessions: bool = True) -> None:
         self._log_directory = log_directory
+        self._own_sessions = own_sessions
         self._guardian: Guardian | None = None
         self._running: list[RunningPart] = []
         self._ready: set[int] = set()
@@ -84,8 +87,7 @@ class Processes:
         self._guardian.watch(process.pid)
         return running
 
-    @staticmethod
-    async def _spawn(part: Part, output: BinaryIO) -> asyncio.subprocess.Process:
+    async def _spawn(self, part: Part, output: BinaryIO) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
                 *part.command,
@@ -94,7 +96,8 @@ class Processes:
                 stderr=output,
                 env=dict(part.environment),
                 cwd=part.directory,
-                start_new_session=True,
+                start_new_session=self._own_sessions,
+                preexec_fn=None if self._own_sessions else os.setpgrp,  # uvloop knows no process_group
             )
         except OSError as error:
             raise LocalStackError(

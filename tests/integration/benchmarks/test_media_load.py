@@ -28,6 +28,7 @@ async def test_calls_pass_the_worker_and_a_bridge_and_their_costs_are_told(tmp_p
         plan,
         ours=OURS,
         floor="naive",
+        core=core,
         tell=lambda _: None,
     )
     assert (ours.failed, naive.failed) == ("", "")
