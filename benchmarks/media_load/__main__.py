@@ -129,6 +129,7 @@ def as_json(figures: list[Figures]) -> list[dict[str, object]]:
             "frames": load.frames,
             "windows": len(load.windows),
             "quiet_windows": load.quiet_windows,
+            "all_windows": {"p99_ms": round(load.anyway_ms(99), 3), "late_frames": load.late_anyway},
         }
 
     return [

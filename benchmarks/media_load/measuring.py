@@ -93,6 +93,14 @@ class Load:
     def latency_ms(self, percent: float) -> float:
         return percentile([took for one in self.counted for took in one.latencies_ms], percent)
 
+    def anyway_ms(self, percent: float) -> float:
+        """The latency in all windows, also those in which others had the cores."""
+        return percentile([took for one in self.windows for took in one.latencies_ms], percent)
+
+    @property
+    def late_anyway(self) -> int:
+        return sum(one.late for one in self.windows)
+
     @property
     def quiet_windows(self) -> int:
         return sum(one.quiet for one in self.windows)
