@@ -51,7 +51,7 @@ class Window:
     """What was seen in a part of a second.
 
     cpu_ms: of a second of one call, 50 frames each way.
-    quiet: both cores were ours in it, and in the second before, whose frames may still wait.
+    quiet: both cores were ours in it and before it, when frames came that may still wait.
     """
 
     cpu_ms: float

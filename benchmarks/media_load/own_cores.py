@@ -21,20 +21,22 @@ from benchmarks.worker_load.process_costs import cpu_seconds
 _LOST = 0.01
 
 # SCHED_IDLE: it runs when nobody else on the core wants to; but even so it has its turn of a whole tick now
-# and then, unless it gives each up.
+# and then, unless it gives each up. It ends with whoever started it, however that one ends.
 _SPIN = """
-import os
+import os, sys
+parent = int(sys.argv[1])
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 give_way = os.sched_yield
-while True:
-    give_way()
+while os.getppid() == parent:
+    for _ in range(1000):
+        give_way()
 """
 
 
 @contextlib.contextmanager
 def kept_awake(core: int) -> Generator[int]:
     """Keep a core from sleeping, and give way to everybody on it; yields the process that does it."""
-    spinner = subprocess.Popen([sys.executable, "-c", _SPIN])
+    spinner = subprocess.Popen([sys.executable, "-c", _SPIN, str(os.getpid())])
     try:
         os.sched_setaffinity(spinner.pid, {core})
         yield spinner.pid
