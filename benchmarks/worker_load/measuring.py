@@ -213,7 +213,7 @@ async def _pace(subject: Subject, plan: Plan, told: Figures) -> None:
             windows.append(await _paced_window(subject, min(seconds, _PACED_WINDOW_S)))
             told.doubled += service.doubled
         await _finish(calls)
-        seen = [one for one in windows if one.quiet] or windows
+        seen = _counted(windows)
         trips = tuple(took for one in seen for took in one.round_trips_ms)
         turns = sum(one.turns for one in seen)
         if not trips or not turns:
@@ -226,6 +226,14 @@ async def _pace(subject: Subject, plan: Plan, told: Figures) -> None:
             late=sum(one.late for one in seen),
             quiet=f"{sum(one.quiet for one in windows)} of {len(windows)}",
         )
+
+
+def _counted(windows: list[_Window]) -> list[_Window]:
+    """Return the quiet windows; all of them where none was, or few calls had no turn in those that were."""
+    quiet = [one for one in windows if one.quiet]
+    if any(one.round_trips_ms for one in quiet) and any(one.turns for one in quiet):
+        return quiet
+    return windows
 
 
 @dataclass(frozen=True, kw_only=True)
