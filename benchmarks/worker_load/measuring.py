@@ -59,7 +59,7 @@ class Paced:
     cpu_ms_a_turn: float
     busy: float  # share of the core
     late: int
-    quiet: str  # how many windows were, such as "6 of 8": only those are counted, unless there was none
+    quiet: str  # how many windows were, such as "6 of 8": only those are counted, if calls had turns in them
 
     def percentile(self, percent: float) -> float:
         return percentile(self.round_trips_ms, percent)
